@@ -1,0 +1,481 @@
+"""One connection of a control channel: frames in, replies out, and at most one started task.
+
+Source: control-channel specification, sections 1 to 6. Everything that needs no template code is answered inside
+`data_received`; `tasks.start` and `tasks.grade` run as one task beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from hud.environment.runner import Runner, TaskFailed, settle
+from hud.environment.template import BadArguments
+from hud.environment.tunnel import Splice, address, dial
+from hud.errors import EnvironmentLoadError
+from hud.wire import (
+    BUSY,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    LIMIT_BYTES,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    TASK_ERROR,
+    UNAUTHORISED,
+    decode,
+    encode_error,
+    encode_result,
+)
+
+if TYPE_CHECKING:
+    from hud.environment.server import ControlServer, Served
+
+__all__ = ["Session"]
+
+_LINGER_S = 2.0
+"""How long a refused sender is read on, so that the refusal is not lost in a reset."""
+
+
+class Refused(Exception):
+    """A call that is answered with an error frame."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Session(asyncio.Protocol):
+    """The server's end of one connection.
+
+    Attributes:
+        id: The session id, minted when somebody needs it: a `hello`, or parking.
+        runner: The started task that waits for its answer, if any.
+        call: The running `tasks.start` or `tasks.grade`, if any.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_fresh",
+        "_gone",
+        "_grading",
+        "_interrupted_by",
+        "_refused",
+        "_rest",
+        "call",
+        "id",
+        "runner",
+        "served",
+        "server",
+        "transport",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, server: ControlServer) -> None:
+        self.server = server
+        self.served: Served = server.served
+        self.id: str | None = None
+        self.runner: Runner | None = None
+        self.call: asyncio.Task[None] | None = None
+        self._grading = False
+        self._interrupted_by: str | None = None
+        self._fresh = True
+        self._gone = False
+        self._refused = False
+        self._rest: bytearray | None = None
+        self._backlog: deque[bytes] | None = None  # frames that wait until a cancel or bye is answered
+
+    # The connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.server.sessions.add(self)
+        self.served.users += 1
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._leave()
+
+    def pause_writing(self) -> None:
+        # A peer that does not read its replies gets no further requests read.
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        rest = self._rest
+        if rest is None:
+            if data.find(b"\n") == len(data) - 1:
+                if len(data) <= LIMIT_BYTES:
+                    self._line(data)
+                    return
+            searched = 0
+            rest = bytearray(data)
+        else:
+            searched = len(rest)
+            rest += data
+        self._rest = None
+        start = 0
+        while (end := rest.find(b"\n", searched)) >= 0:
+            line = bytes(rest[start:end])
+            start = searched = end + 1
+            if len(line) > LIMIT_BYTES:
+                self._refuse_frame(TASK_ERROR, f"Control-channel frame is {len(line)} bytes; limit is {LIMIT_BYTES} bytes.")
+                return
+            self._line(line, rest, start)
+            if self._refused or self.transport.is_closing() or self.transport.get_protocol() is not self:
+                return
+        size = len(rest) - start
+        if size > LIMIT_BYTES:
+            self._refuse_frame(
+                TASK_ERROR,
+                f"Control-channel frame exceeds the limit of {LIMIT_BYTES} bytes (received at least {size} bytes).",
+            )
+        elif size:
+            self._rest = rest[start:] if start else rest
+
+    def eof_received(self) -> bool:
+        if self._rest and not self._refused:
+            line, self._rest = bytes(self._rest), None
+            self._line(line)  # a last frame may end with the stream (CC-03)
+        if self.transport.get_protocol() is not self:
+            return True
+        self._leave()
+        return self.call is not None  # a running start still gets its reply out
+
+    def _leave(self) -> None:
+        """The other side is gone: park what waits, let a start finish, stop a grade (protocol section 6)."""
+        if self._gone:
+            return
+        self._gone = True
+        self._rest = None
+        if self.call is None:
+            self._release()
+        elif self._grading:
+            # After its first step: a task that is cancelled before it began would never tell us that it ended.
+            asyncio.get_running_loop().call_soon(self.call.cancel)
+
+    def _release(self) -> None:
+        """Park the waiting task, or forget the session."""
+        runner, self.runner = self.runner, None
+        self.server.forget(self)
+        if runner is not None:
+            self.server.park(self.id or mint(), runner, self.served)
+        self.served.leave()
+
+    # Frames
+
+    def _line(self, line: bytes, data: bytes | bytearray = b"", end: int = 0) -> None:
+        if self._backlog is not None:
+            self._backlog.append(line)
+            return
+        try:
+            frame = decode(line)
+        except ValueError as error:
+            self._refuse_frame(PARSE_ERROR, f"not a control-channel frame: {error}")
+            return
+        request_id = frame.get("id")
+        method = frame.get("method")
+        try:
+            if self._fresh:
+                self._fresh = False
+                if self.server.token is not None:
+                    self._check_token(frame.get("params"))
+                if method == "tunnel.open":
+                    self._open_tunnel(request_id, _object(frame.get("params")), bytes(data[end:]))
+                    return
+            if self.call is not None and method not in ("tasks.cancel", "bye"):
+                raise Refused(BUSY, f"{method}: a task call is still running")
+            if method == "tasks.start":
+                self._start(request_id, _object(frame.get("params")))
+            elif method == "tasks.grade":
+                self._grade(request_id, _object(frame.get("params")))
+            elif method == "hello":
+                self._reply(request_id, self._hello(_object(frame.get("params"))))
+            elif method == "tasks.list":
+                self._reply(request_id, self.served.tasks_json())
+            elif method == "tasks.cancel":
+                self._stop(request_id, "tasks.cancel", '{"cancelled":true}')
+            elif method == "bye":
+                self._stop(request_id, "bye", '{"goodbye":true}')
+            else:
+                raise Refused(METHOD_NOT_FOUND, f"method not found: {method if isinstance(method, str) else ''}")
+        except Refused as error:
+            self._error(request_id, error.code, str(error))
+            if error.code == UNAUTHORISED:
+                self._hang_up()
+
+    def _reply(self, request_id: Any, result: str) -> None:
+        if request_id is not None and not self.transport.is_closing():
+            self.transport.write(encode_result(request_id, result))
+
+    def _error(self, request_id: Any, code: int, message: str) -> None:
+        if request_id is not None and not self.transport.is_closing():
+            self.transport.write(encode_error(request_id, code, message))
+
+    def _refuse_frame(self, code: int, message: str) -> None:
+        """Answer what is no frame, then close; the waiting task is parked (CC-05, CC-08, CC-09)."""
+        if not self.transport.is_closing():
+            self.transport.write(encode_error(None, code, message))
+        self._hang_up()
+        self._leave()
+
+    def _hang_up(self) -> None:
+        """End our side, and read on for a moment: closing over unread bytes would reset the reply away."""
+        self._refused = True
+        self._rest = None
+        if self.transport.is_closing():
+            return
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        asyncio.get_running_loop().call_later(_LINGER_S, self.transport.abort)
+
+    def _check_token(self, params: Any) -> None:
+        from hmac import compare_digest
+
+        token = params.get("token") if isinstance(params, dict) else None
+        expected = cast(str, self.server.token)
+        if not isinstance(token, str) or not compare_digest(token.encode(), expected.encode()):
+            raise Refused(UNAUTHORISED, "this channel asks for a token, and the first frame has none or another")
+
+    # Methods
+
+    def _hello(self, params: dict[str, Any]) -> str:
+        refusal = self.served.refuse_lists(params)
+        if refusal is not None:
+            raise Refused(*refusal)
+        wanted = params.get("session_id")
+        if wanted is not None:
+            if not isinstance(wanted, str):
+                raise Refused(INVALID_PARAMS, "hello: 'session_id' must be a string")
+            if wanted != self.id:
+                self._resume(wanted)
+        if self.id is None:
+            self.server.name(self, mint())
+        return f'{{"session_id":"{self.id}",{self.served.identity_json()}}}'
+
+    def _resume(self, wanted: str) -> None:
+        if wanted in self.server.live:
+            raise Refused(INVALID_REQUEST, f"session {wanted!r} has a live connection")
+        parked = self.server.unpark(wanted)
+        if parked is None:
+            raise Refused(INVALID_REQUEST, f"unknown session: {wanted!r}")
+        if self.runner is not None:
+            self.server.park(self.id or mint(), self.runner, self.served)
+        self.server.name(self, wanted)
+        self.runner = parked.runner
+        self._serve_from(parked.served)
+
+    def _serve_from(self, served: Served) -> None:
+        """Belong to the environment that the resumed task came from; it may be one from before a reload."""
+        self.served.leave()
+        self.served = served
+
+    def _start(self, request_id: Any, params: dict[str, Any]) -> None:
+        task_id, arguments = params.get("id"), params.get("args")
+        if not isinstance(task_id, str):
+            raise Refused(INVALID_PARAMS, "tasks.start: 'id' must be a string")
+        if arguments is None:
+            arguments = {}
+        elif type(arguments) is not dict:
+            raise Refused(INVALID_PARAMS, "tasks.start: 'args' must be an object")
+        template = self.served.environment.templates.get(task_id)
+        if template is None:
+            raise Refused(INVALID_PARAMS, f"unknown task: {task_id!r}")
+        try:
+            runner = Runner(template, arguments)
+        except (BadArguments, EnvironmentLoadError) as error:
+            raise Refused(TASK_ERROR, str(error)) from error
+        self._begin(runner, self._run_start(request_id, runner), grading=False)
+
+    def _grade(self, request_id: Any, params: dict[str, Any]) -> None:
+        runner = self.runner
+        if runner is None:
+            parked = self.server.adopt(params)
+            if isinstance(parked, str):
+                raise Refused(INVALID_REQUEST, parked)
+            runner = parked.runner
+            self._serve_from(parked.served)
+        self.runner = None
+        self._begin(runner, self._run_grade(request_id, runner, params.get("answer")), grading=True)
+
+    def _begin(self, runner: Runner, call: Any, *, grading: bool) -> None:
+        self._grading = grading
+        self._interrupted_by = None
+        self.call = asyncio.get_running_loop().create_task(call, context=runner.context)
+
+    async def _run_start(self, request_id: Any, runner: Runner) -> None:
+        previous, self.runner = self.runner, None
+        answer: Callable[[], None]
+        try:
+            if previous is not None:
+                await previous.abandon()
+            prompt = await runner.prompt()
+            if self._interrupted_by is not None:
+                raise asyncio.CancelledError  # the template swallowed its cancellation
+            if (refusal := _oversize(request_id, prompt)) is not None:
+                await runner.finish()
+                raise TaskFailed(refusal)
+            self.runner = runner
+            answer = lambda: self._reply(request_id, prompt)  # noqa: E731
+        except TaskFailed as error:
+            message = str(error)
+            answer = lambda: self._error(request_id, TASK_ERROR, message)  # noqa: E731
+        except asyncio.CancelledError:
+            answer = self._interruption(request_id)
+            await runner.finish()
+        self._end(answer)
+
+    async def _run_grade(self, request_id: Any, runner: Runner, value: Any) -> None:
+        answer: Callable[[], None]
+        try:
+            evaluation = await runner.evaluation(value)
+            if self._interrupted_by is not None:
+                raise asyncio.CancelledError
+            if (refusal := _oversize(request_id, evaluation)) is not None:
+                raise TaskFailed(refusal)
+            answer = lambda: self._reply(request_id, evaluation)  # noqa: E731
+        except TaskFailed as error:
+            message = str(error)
+            answer = lambda: self._error(request_id, TASK_ERROR, message)  # noqa: E731
+        except asyncio.CancelledError:
+            answer = self._interruption(request_id)
+            await runner.finish()
+        self._end(answer)
+
+    def _interruption(self, request_id: Any) -> Callable[[], None]:
+        method = self._interrupted_by
+        if method is None:  # the client or the server is gone: nobody to answer
+            return lambda: None
+        return lambda: self._error(request_id, TASK_ERROR, f"{method} interrupted the task")
+
+    def _end(self, answer: Callable[[], None]) -> None:
+        """A call is over: answer it, and do what waited for it."""
+        if self.call is not asyncio.current_task():
+            return  # abandoned after it outlived its cancellation; somebody else has answered
+        self.call = None
+        answer()
+        if self._gone:
+            self._release()
+            self.transport.close()
+
+    def _stop(self, request_id: Any, method: str, result: str) -> None:
+        """`tasks.cancel` and `bye`: stop this session's task, then answer; frames behind it wait."""
+        if self.call is None and self.runner is None:
+            self._stopped(request_id, method, result)
+            return
+        self._backlog = deque()
+        self.server.keep(asyncio.get_running_loop().create_task(self._run_stop(request_id, method, result)))
+
+    async def _run_stop(self, request_id: Any, method: str, result: str) -> None:
+        call = self.call
+        if call is not None:
+            self._interrupted_by = method
+            call.cancel()
+            await settle(call, "a cancelled task call")
+            if self.call is call:
+                self._error(request_id, TASK_ERROR, f"{method} interrupted the task")
+                self.call = None
+        runner, self.runner = self.runner, None
+        if runner is not None:
+            await runner.abandon()
+        backlog, self._backlog = self._backlog or deque(), None
+        self._stopped(request_id, method, result)
+        if self._gone:
+            self._release()
+            self.transport.close()
+            return
+        while backlog and not self.transport.is_closing() and not self._refused:
+            self._line(backlog.popleft())
+            if self._backlog is not None:
+                self._backlog.extend(backlog)
+                return
+
+    def _stopped(self, request_id: Any, method: str, result: str) -> None:
+        self._reply(request_id, result)
+        if method == "bye":
+            self.transport.close()
+
+    # Tunnels
+
+    def _open_tunnel(self, request_id: Any, params: dict[str, Any], early: bytes) -> None:
+        self.transport.pause_reading()
+        end = Splice()
+        end.connection_made(self.transport)
+        self.transport.set_protocol(end)
+        self._gone = True
+        self.server.forget(self)
+        self.served.leave()
+        self.server.keep(
+            asyncio.get_running_loop().create_task(self._run_tunnel(request_id, params.get("capability"), end, early))
+        )
+
+    async def _run_tunnel(self, request_id: Any, name: Any, end: Splice, early: bytes) -> None:
+        try:
+            daemon = await self._dial(name)
+        except Refused as error:
+            self._error(request_id, error.code, str(error))
+            self.transport.close()
+            return
+        self._reply(request_id, f'{{"capability":{encode_name(name)}}}')
+        if self.transport.is_closing():
+            if daemon.transport is not None:
+                daemon.transport.close()
+            return
+        self.server.tunnels.add(self.transport)
+        if early and daemon.transport is not None:
+            daemon.transport.write(early)
+        end.join(daemon)
+
+    async def _dial(self, name: Any) -> Splice:
+        if not isinstance(name, str):
+            raise Refused(INVALID_PARAMS, "tunnel.open: 'capability' must be a string")
+        try:
+            capability = self.served.environment.capability(name)
+        except KeyError:
+            raise Refused(TASK_ERROR, f"\"unknown capability: '{name}'\"") from None
+        where = address(capability)
+        if where is None:
+            raise Refused(INVALID_PARAMS, f"capability '{name}' has no host:port to tunnel to")
+        try:
+            return await dial(*where)
+        except TimeoutError:
+            raise Refused(TASK_ERROR, f"capability '{name}' at {where[0]}:{where[1]} does not answer") from None
+        except OSError as error:
+            raise Refused(TASK_ERROR, str(error)) from error
+
+
+def mint() -> str:
+    """Make a session id: 128 bits, safe as a directory name (CC-17)."""
+    return f"sess-{os.urandom(16).hex()}"
+
+
+def encode_name(name: str) -> str:
+    """Write a capability's name as JSON text."""
+    from hud.wire import encode
+
+    return encode(name)
+
+
+def _object(params: Any) -> dict[str, Any]:
+    if type(params) is dict:
+        return params
+    if not params:  # absent, null, and what older peers send for it
+        return {}
+    raise Refused(INVALID_PARAMS, f"params must be an object, got {type(params).__name__}")
+
+
+def _oversize(request_id: Any, result: str) -> str | None:
+    """Say that a reply would be too large for a frame, or give None (CC-06)."""
+    if len(result) < LIMIT_BYTES - 4096 and not isinstance(request_id, str | list | dict):
+        return None
+    size = len(encode_result(request_id, result)) - 1
+    if size <= LIMIT_BYTES:
+        return None
+    return f"Control-channel response is {size} bytes; limit is {LIMIT_BYTES} bytes (excluding the newline). Send less of it."

@@ -1,0 +1,180 @@
+"""A template: an async generator that yields a prompt, receives the answer and yields its evaluation."""
+
+from __future__ import annotations
+
+from hud.environment.signature import Signature, is_async_generator_function
+from hud.errors import EnvironmentLoadError
+from hud.eval.task import Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Mapping
+    from typing import Any
+
+    from hud.environment.environment import Environment
+
+__all__ = ["Answer", "BadArguments", "Template"]
+
+
+class BadArguments(ValueError):
+    """Arguments that a template does not accept; the text goes to the client."""
+
+
+class Answer:
+    """What a template with `returns=T` receives in place of the bare answer.
+
+    Attributes:
+        content: The answer as a T, or as it came when it is none.
+        raw: The answer's text as it came.
+    """
+
+    __slots__ = ("content", "raw")
+
+    def __init__(self, content: Any, raw: str) -> None:
+        self.content = content
+        self.raw = raw
+
+    def __class_getitem__(cls, _item: Any) -> type[Answer]:
+        return cls
+
+    def __repr__(self) -> str:
+        return f"Answer(content={self.content!r}, raw={self.raw!r})"
+
+
+class Template:
+    """What `@env.template` makes of a function: call it with arguments to get a task row.
+
+    Attributes:
+        id: Its name on the wire.
+        description: One line for people, published by `tasks.list`.
+        returns: The type of the answer, or None when the template takes it as it comes.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        function: Callable[..., AsyncGenerator[Any, Any]],
+        *,
+        id: str | None,
+        description: str,
+        input: Any,
+        returns: Any,
+    ) -> None:
+        name = getattr(function, "__name__", type(function).__name__)
+        if not is_async_generator_function(function):
+            raise TypeError(f"template {name!r} must be an async generator: `async def` with a `yield` in it")
+        self.environment = environment
+        self.function = function
+        self.id = name if id is None else id
+        self.description = description
+        self.input = input
+        self.returns = returns
+        self.signature = Signature(function)
+        self._checked: dict[str, Any] | None = None
+        self.__name__ = name
+        self.__doc__ = function.__doc__
+
+    def __repr__(self) -> str:
+        return f"<template {self.id!r} of environment {self.environment.name!r}>"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Task:
+        """Make a row with these arguments.
+
+        Raises:
+            TypeError: they do not fit the function's signature.
+        """
+        arguments = self.signature.bind(args, kwargs)
+        return Task(self.environment.name, self.id, arguments, environment=self.environment)
+
+    def hints(self) -> dict[str, Any]:
+        """Resolve the annotations of the parameters.
+
+        Raises:
+            EnvironmentLoadError: a name in them is unknown, or no JSON value can have the type.
+        """
+        if self._checked is None:
+            import typing
+
+            from hud.environment.coercion import unsupported
+
+            try:
+                hints = typing.get_type_hints(self.signature.function, include_extras=True)
+            except (NameError, AttributeError, TypeError) as error:
+                raise EnvironmentLoadError(f"an annotation of template {self.id!r} does not resolve: {error}") from error
+            hints = {name: hint for name, hint in hints.items() if name in self.signature.parameters}
+            for name, hint in hints.items():
+                if (part := unsupported(hint)) is not None:
+                    raise EnvironmentLoadError(
+                        f"argument {name!r} of template {self.id!r} has the type {part!r}, which JSON cannot carry",
+                        hint="use plain types, a dataclass, a TypedDict, an Enum, or a pydantic or msgspec type",
+                    )
+            self._checked = hints
+        return self._checked
+
+    def open(self, arguments: Mapping[str, Any]) -> AsyncGenerator[Any, Any]:
+        """Start the generator with checked arguments; no code of the template has run yet.
+
+        Raises:
+            BadArguments: with the text of the protocol's error (CC-22), naming the argument at fault.
+        """
+        hints = self.hints()
+        try:
+            self.signature.check_names(arguments)
+        except TypeError as error:
+            raise BadArguments(f"task '{self.id}': bad args {sorted(arguments)}: {error}") from None
+        if hints and arguments:
+            arguments = self._coerced(arguments, hints)
+        positional, named = self.signature.split(arguments)
+        return self.function(*positional, **named)
+
+    def _coerced(self, arguments: Mapping[str, Any], hints: dict[str, Any]) -> dict[str, Any]:
+        from hud.environment.coercion import Mismatch, coerce
+
+        coerced = {}
+        for name, value in arguments.items():
+            hint = hints.get(name)
+            if hint is None or type(value) is hint:
+                coerced[name] = value
+                continue
+            try:
+                coerced[name] = coerce(value, hint)
+            except Mismatch as error:
+                raise BadArguments(f"task '{self.id}': bad args {sorted(arguments)}: {name!r} must be {error}") from None
+        return coerced
+
+    def receive(self, answer: Any) -> Any:
+        """Give the answer as the template takes it: unchanged, or as `Answer` when it declared `returns`."""
+        if self.returns is None:
+            return answer
+        if answer is None:
+            answer = ""
+        import json
+
+        from hud.environment.coercion import Mismatch, coerce
+
+        content = answer
+        try:
+            content = coerce(json.loads(answer) if isinstance(answer, str) else answer, self.returns)
+        except (Mismatch, ValueError, RecursionError):
+            if isinstance(answer, str) and self.returns is not str:
+                try:
+                    content = coerce(answer, self.returns)
+                except Mismatch:
+                    content = answer
+        return Answer(content, answer if isinstance(answer, str) else str(answer))
+
+    def row(self) -> dict[str, Any]:
+        """Give the template's entry in `tasks.list` (CC-18, CC-19)."""
+        from hud.environment.schema import arguments_schema, type_schema
+
+        row: dict[str, Any] = {
+            "id": self.id,
+            "description": self.description,
+            "args": arguments_schema(self.signature, self.hints()),
+        }
+        for key, declared in (("input", self.input), ("returns", self.returns)):
+            if declared is not None:
+                definitions: dict[str, Any] = {}
+                schema = declared if isinstance(declared, dict) else type_schema(declared, definitions)
+                row[key] = schema | ({"$defs": definitions} if definitions else {})
+        return row
