@@ -1,0 +1,166 @@
+"""A control-channel client for commands: plain sockets, one call at a time, nothing heavy to import."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from hud.errors import DeadlineError, HudProtocolError, NotAuthorisedError, UsageError
+from hud.wire import DEFAULT_PORT, INTERNAL_ERROR, LIMIT_BYTES, UNAUTHORISED, decode, encode_request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any
+
+__all__ = ["Connection", "parse_url", "read_reply"]
+
+_RETRY_S = 0.05
+_CHUNK_BYTES = 1 << 18
+
+
+def parse_url(url: str) -> tuple[str, int]:
+    """Split `tcp://host:port`; the scheme and the port 8765 may be left out.
+
+    Raises:
+        UsageError: another scheme, no host, or a port that is none.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "tcp", url
+    host, colon, port = rest.rpartition(":")
+    if not colon or rest.endswith("]"):
+        host, port = rest, str(DEFAULT_PORT)
+    host = host.removeprefix("[").removesuffix("]")
+    if scheme != "tcp" or not host or "/" in rest or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise UsageError(f"{url!r} is no control-channel address", hint="give tcp://HOST:PORT")
+    return host, int(port)
+
+
+def read_reply(frame: dict[str, Any], request_id: int, method: str) -> dict[str, Any]:
+    """Give the result of a reply frame.
+
+    Raises:
+        HudProtocolError: it is an error, answers another request, or holds no object (CC-54).
+        NotAuthorisedError: the channel wants a token.
+    """
+    error = frame.get("error")
+    if frame.get("id") != request_id and not (isinstance(error, dict) and frame.get("id") is None):
+        raise HudProtocolError(INTERNAL_ERROR, f"'{method}': reply id did not match request")
+    if isinstance(error, dict):
+        code, message = error.get("code", -32000), error.get("message", "")
+        if code == UNAUTHORISED:
+            raise NotAuthorisedError(str(message), hint="set HUD_CHANNEL_TOKEN to the token it was served with")
+        raise HudProtocolError(code, str(message))
+    result = frame.get("result")
+    if not isinstance(result, dict):
+        raise HudProtocolError(INTERNAL_ERROR, f"'{method}': result was not an object")
+    return result
+
+
+class Connection:
+    """An open channel that has said hello; a context manager.
+
+    Leaving it disconnects without `bye`, so a started task stays parked for a later grade (CC-57).
+
+    Attributes:
+        hello: The result of `hello`: `session_id`, `env`, `bindings`.
+    """
+
+    def __init__(self, stream: socket.socket, token: str | None) -> None:
+        self._socket = stream
+        self._token = token
+        self._buffer = bytearray()
+        self._last_id = 0
+        self.hello: dict[str, Any] = {}
+
+    @classmethod
+    def open(cls, url: str, *, timeout_s: float, token: str | None = None) -> Connection:
+        """Connect and say hello, trying again while nothing accepts or the peer hangs up (CC-53).
+
+        Args:
+            timeout_s: For connecting, all tries together; an error reply ends it at once.
+
+        Raises:
+            DeadlineError: nothing answered in that time; the message says what was seen last.
+            HudProtocolError: the peer answered hello with an error.
+        """
+        host, port = parse_url(url)
+        deadline = time.monotonic() + timeout_s
+        seen = "nothing accepts"
+        while True:
+            remaining = max(deadline - time.monotonic(), 0.01)
+            try:
+                stream = socket.create_connection((host, port), timeout=remaining)
+            except socket.gaierror as error:
+                raise DeadlineError(f"{host} has no address: {error.strerror}", hint="check the host's name") from error
+            except OSError as error:
+                seen = error.strerror or "no answer"
+            else:
+                connection = cls(stream, token)
+                try:
+                    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    connection.hello = connection.call("hello", {})
+                except (EOFError, OSError) as error:
+                    stream.close()
+                    seen = "it accepts, but does not answer hello" if isinstance(error, TimeoutError) else "it hangs up"
+                except BaseException:
+                    stream.close()
+                    raise
+                else:
+                    stream.settimeout(None)
+                    return connection
+            if time.monotonic() + _RETRY_S >= deadline:
+                raise DeadlineError(
+                    f"no environment answers at tcp://{host}:{port} within {timeout_s:g} s: {seen}",
+                    hint="start one with `hud serve`, or give its address with --url",
+                )
+            time.sleep(_RETRY_S)
+
+    def call(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Send one request and wait for its reply.
+
+        Raises:
+            HudProtocolError: an error reply, or a reply that breaks the protocol.
+            EOFError: the peer closed the connection.
+        """
+        self._last_id += 1
+        if self._last_id == 1 and self._token is not None:
+            params = {**params, "token": self._token}
+        request = encode_request(self._last_id, method, params)
+        if len(request) > LIMIT_BYTES + 1:
+            raise UsageError(f"{method}: the request is {len(request) - 1} bytes; a frame holds {LIMIT_BYTES}")
+        self._socket.sendall(request)
+        line = self._line()
+        try:
+            frame = decode(line)
+        except ValueError as error:
+            raise HudProtocolError(INTERNAL_ERROR, f"'{method}': the peer does not speak the protocol: {error}") from None
+        return read_reply(frame, self._last_id, method)
+
+    def _line(self) -> bytes:
+        buffer = self._buffer
+        searched = 0
+        while (end := buffer.find(b"\n", searched)) < 0:
+            searched = len(buffer)
+            if searched > LIMIT_BYTES:
+                raise HudProtocolError(INTERNAL_ERROR, f"the peer sent a frame of more than {LIMIT_BYTES} bytes")
+            chunk = self._socket.recv(_CHUNK_BYTES)
+            if not chunk:
+                raise EOFError("the environment closed the connection")
+            buffer += chunk
+        line = bytes(buffer[:end])
+        del buffer[: end + 1]
+        return line
+
+    def close(self) -> None:
+        """Disconnect; a started task stays parked."""
+        self._socket.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
