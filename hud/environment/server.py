@@ -382,6 +382,13 @@ async def _watch(server: ControlServer, load: Callable[[], Environment], paths: 
             _log.warning("%s changed: new sessions get the new version", names)
 
 
+def _stop_with_parent() -> None:
+    """Take the end of standard input for the parent's SIGTERM: it comes even when the parent was killed."""
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _bind_error(error: OSError, host: str, port: int) -> HudError:
     import errno
 
@@ -408,7 +415,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--env", default=None)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--lifeline", action="store_true", help="stop when standard input ends")
     options = parser.parse_args(argv)
+    if options.lifeline:
+        threading.Thread(target=_stop_with_parent, daemon=True).start()
     sys.path.insert(0, source_folder(options.path))
 
     def ready(_environment: Environment, _host: str, port: int) -> None:

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from hud.environment.environment import Environment
     from hud.eval.task import Task
 
-__all__ = ["collect_tasks", "load_environment", "select_task", "source_folder", "split_target"]
+__all__ = [
+    "collect_tasks",
+    "load_environment",
+    "load_environments",
+    "select_task",
+    "source_files",
+    "source_folder",
+    "split_target",
+]
 
 _SKIPPED = {"conftest.py", "setup.py", "__init__.py", "__main__.py"}
 
@@ -64,6 +72,28 @@ def load_environment(
     if os.sep in text or "/" in text or text.endswith((".py", ".json", ".jsonl")):
         raise NotFoundError(f"no such file or folder: {text}")
     return _from_module(text, name or "env", dict(args or {}))
+
+
+def load_environments(path: str | os.PathLike[str]) -> list[Environment]:
+    """Import a file or folder and give all environments it declares.
+
+    Raises:
+        NotFoundError: there is no such source, or no environment in it.
+        EnvironmentLoadError: the source fails while it is imported.
+    """
+    text = os.fspath(path)
+    if not os.path.exists(text):
+        raise NotFoundError(f"no such file or folder: {text}")
+    environments = list(_environments(text).values())
+    if not environments:
+        _pick({}, None, text)
+    return environments
+
+
+def source_files(path: str | os.PathLike[str]) -> list[str]:
+    """Give the files under a source's folder that its last load imported: what to watch for changes."""
+    folder = source_folder(path)
+    return sorted({file for file in _loaded.values() if file.startswith(folder + os.sep)})
 
 
 def collect_tasks(source: str | os.PathLike[str]) -> list[Task]:

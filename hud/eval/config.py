@@ -221,7 +221,7 @@ class RuntimeConfig:
                 names += [f"{group}.{f.name}" for f in dataclasses.fields(part) if getattr(part, f.name) is not None]
         return tuple(names)
 
-    def refuse_unsupported(self, provider_name: str, *, supported: Collection[str]) -> None:
+    def refuse_unsupported(self, provider_name: str, supported: Collection[str]) -> None:
         """Refuse what a provider cannot honour.
 
         Args:

@@ -121,11 +121,11 @@ def list_leftovers() -> list[Leftover]:
     Raises:
         UnreachableError: No engine answers.
     """
-    from hud.eval.runtimes import docker_engine
+    from hud.eval.runtimes import docker_containers
 
     found: list[Leftover] = []
     now_s = time.time()
-    for row in docker_engine.list_labelled(OWNER_LABEL):
+    for row in docker_containers.list_labelled(OWNER_LABEL):
         created_s = _seconds(row.labels.get(CREATED_LABEL)) or row.created_s
         kept = row.labels.get(KEPT_LABEL) == "1"
         if kept or not is_alive(row.labels[OWNER_LABEL], created_at_s=created_s):
@@ -136,12 +136,12 @@ def list_leftovers() -> list[Leftover]:
 
 def remove(leftovers: Iterable[Leftover]) -> list[Removal]:
     """Remove each, with its anonymous volumes; one that is already gone counts as removed."""
-    from hud.eval.runtimes import docker_engine
+    from hud.eval.runtimes import docker_containers
 
     removals: list[Removal] = []
     for leftover in leftovers:
         try:
-            docker_engine.remove(leftover.name)
+            docker_containers.remove(leftover.name)
         except HudError as error:
             removals.append(Removal(leftover, error))
         else:

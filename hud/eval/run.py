@@ -1,0 +1,252 @@
+"""What one rollout leaves behind: the prompt, the trace, the grade and the timings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from hud.errors import HudError
+
+if TYPE_CHECKING:
+    from hud.client import Client
+    from hud.eval.task import Task
+
+__all__ = ["Grade", "Message", "Phase", "Run", "Step", "Timings", "Trace"]
+
+Phase = Literal["provision", "connect", "start", "agent", "grade", "verify", "release"]
+Message = dict[str, Any]
+"""One turn of a conversation: `role` (`user` or `assistant`) and `content`."""
+
+
+@dataclass(slots=True)
+class Grade:
+    """A graded run's verdict; a run without one has `is_error` set.
+
+    Attributes:
+        raw: The whole evaluation frame.
+    """
+
+    reward: float = 0.0
+    done: bool = True
+    content: str | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+    is_error: bool = False
+    raw: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_frame(cls, frame: Mapping[str, Any]) -> Grade:
+        """Read an evaluation frame whose score has been checked."""
+        content, info = frame.get("content"), frame.get("info")
+        return cls(
+            reward=float(frame["score"]),
+            done=bool(frame.get("done", True)),
+            content=content if isinstance(content, str) else None,
+            info=info if isinstance(info, dict) else {},
+            is_error=bool(frame.get("isError", False)),
+            raw=dict(frame),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Step:
+    """One event of a trajectory.
+
+    Attributes:
+        task_call: For `source="task"`: `phase` (`setup` or `evaluate`), `name`, `arguments`, `result`.
+        started_at: Seconds since the epoch; `ended_at` likewise.
+    """
+
+    source: Literal["user", "agent", "tool", "task", "subagent", "system"]
+    messages: list[Message] = field(default_factory=list)
+    task_call: dict[str, Any] | None = None
+    error: str | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class Trace:
+    """The trajectory of one run.
+
+    Attributes:
+        content: The agent's answer; an agent sets it.
+        stop_reason: Why the agent ended.
+    """
+
+    trace_id: str
+    steps: list[Step] = field(default_factory=list)
+    status: Literal["completed", "error", "cancelled"] = "completed"
+    stop_reason: Literal["done", "max_steps", "length", "timeout", "malformed_tool_call"] | None = None
+    content: Any = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def record(self, step: Step) -> None:
+        """Append a step."""
+        self.steps.append(step)
+
+    def final(self, content: Any) -> None:
+        """Set the answer and end with `done`."""
+        self.content = content
+        self.stop_reason = "done"
+
+    def collect(self, source: str) -> list[Step]:
+        """Give the steps from one source."""
+        return [step for step in self.steps if step.source == source]
+
+    @property
+    def is_error(self) -> bool:
+        """Whether something failed on the way; the run may be graded all the same."""
+        return self.status == "error"
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether the agent was cut off before it was done."""
+        return self.stop_reason in ("max_steps", "length", "timeout")
+
+    @property
+    def error(self) -> str | None:
+        """The last error that was recorded, as text."""
+        return next((step.error for step in reversed(self.steps) if step.error is not None), None)
+
+
+@dataclass(slots=True)
+class Timings:
+    """Seconds spent in each phase; 0.0 for one that was not reached."""
+
+    provision: float = 0.0
+    connect: float = 0.0
+    start: float = 0.0
+    agent: float = 0.0
+    grade: float = 0.0
+    verify: float = 0.0
+    release: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """Seconds in all phases together."""
+        return (
+            self.provision + self.connect + self.start + self.agent + self.grade + self.verify + self.release
+        )
+
+
+class Run:
+    """One rollout of one task: what the agent works on, and what came of it.
+
+    Attributes:
+        task: The row that was run.
+        prompt: As the environment sent it: text, a list of messages, or None.
+        bindings: Per-episode connection data by capability name.
+        trace: The trajectory; an agent's answer is `trace.content`.
+        grade: The verdict, None until there is one.
+        error: What went wrong, as the exception itself; `phase` says where.
+        phase: The phase the run is in, or ended in.
+        runtime: The control-channel URL, or None when there never was one.
+        timings: Seconds a phase.
+    """
+
+    __slots__ = (
+        "_client", "bindings", "error", "grade", "group_id", "job_id", "phase", "prompt", "runtime", "task", "timings",
+        "trace", "trace_id",
+    )  # fmt: skip
+
+    def __init__(self, task: Task, *, trace_id: str, job_id: str | None = None, group_id: str | None = None) -> None:
+        self.task = task
+        self.trace_id = trace_id
+        self.job_id = job_id
+        self.group_id = group_id
+        self.prompt: Any = None
+        self.bindings: dict[str, dict[str, Any]] = {}
+        self.trace = Trace(trace_id=trace_id)
+        self.grade: Grade | None = None
+        self.error: BaseException | None = None
+        self.phase: Phase = "provision"
+        self.runtime: str | None = None
+        self.timings = Timings()
+        self._client: Client | None = None
+
+    def __repr__(self) -> str:
+        outcome = f"reward={self.reward}" if self.is_graded else f"error={self.trace.error!r}"
+        return f"Run({self.slug!r}, {outcome})"
+
+    @property
+    def task_id(self) -> str:
+        """The template's id."""
+        return self.task.id
+
+    @property
+    def slug(self) -> str:
+        """The row's slug."""
+        return self.task.slug
+
+    @property
+    def client(self) -> Client:
+        """The live client; agents open capabilities through it.
+
+        Raises:
+            HudError: the run is not connected (any more).
+        """
+        if self._client is None:
+            raise HudError(f"run {self.slug!r} has no live connection", hint="use run.client inside the agent")
+        return self._client
+
+    @property
+    def is_graded(self) -> bool:
+        """Whether there is a valid verdict: only such runs count in a job's reward."""
+        return self.grade is not None and not self.grade.is_error
+
+    @property
+    def reward(self) -> float:
+        """The grade's reward, 0.0 without one (see `is_graded`)."""
+        return self.grade.reward if self.grade is not None else 0.0
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """The evaluation frame, without the evidence of its sub-scores."""
+        frame = dict(self.grade.raw) if self.grade is not None else {}
+        if isinstance(frame.get("subscores"), list):
+            frame["subscores"] = [
+                {key: value for key, value in part.items() if key != "info"} if isinstance(part, dict) else part
+                for part in frame["subscores"]
+            ]
+        return frame
+
+    @property
+    def prompt_messages(self) -> list[Message]:
+        """The prompt as messages of `user` and `assistant`; a content block that is alone becomes a list of one."""
+        turns = self.prompt if isinstance(self.prompt, list) else [] if self.prompt is None else [self.prompt]
+        messages: list[Message] = []
+        for turn in turns:
+            if not isinstance(turn, dict) or "content" not in turn:
+                messages.append({"role": "user", "content": turn if isinstance(turn, str) else str(turn)})
+                continue
+            role = "assistant" if turn.get("role") == "assistant" else "user"
+            content = turn["content"]
+            for block in content if isinstance(content, list) else [content]:
+                messages.append({"role": role, "content": block})
+        return messages
+
+    @property
+    def prompt_text(self) -> str:
+        """The text of the prompt, its parts joined by blank lines."""
+        parts = []
+        for message in self.prompt_messages:
+            content = message["content"]
+            text = content.get("text") if isinstance(content, dict) else content
+            if isinstance(text, str):
+                parts.append(text)
+        return "\n\n".join(parts)
+
+    def record(self, step: Step) -> None:
+        """Append a step to the trace."""
+        self.trace.steps.append(step)
+
+    def fail(self, error: BaseException, phase: Phase, *, message: str | None = None) -> None:
+        """Note what went wrong, as a system step that reads `[phase] message`."""
+        self.error = error
+        self.phase = phase
+        self.trace.status = "error"
+        text = f"[{phase}] {message or str(error) or type(error).__name__}"
+        self.record(Step(source="system", error=text, started_at=time.time()))

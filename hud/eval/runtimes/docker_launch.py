@@ -1,0 +1,274 @@
+"""Start a container: by the engine's API, or by the `docker` command when flags of its own are wanted."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hud.errors import DeadlineError, RuntimeStartError, UsageError
+from hud.eval.config import RuntimeResources
+from hud.eval.runtimes import ownership
+from hud.eval.runtimes.docker_connection import CALL_TIMEOUT_S, docker_command, engine, explain, translated
+from hud.eval.runtimes.docker_containers import ContainerState, last_lines, read_state, remove
+from hud.wire import TOKEN_VARIABLE
+
+__all__ = [
+    "PIDS_LIMIT",
+    "SECURITY_OPTIONS",
+    "ContainerSpec",
+    "Started",
+    "container_name",
+    "ended",
+    "indented",
+    "launch",
+    "run_detached",
+    "split_name",
+]
+
+SECURITY_OPTIONS = ("no-new-privileges",)
+"""What every container gets beside the engine's default profile. `run_args` may loosen it, flag by flag."""
+
+PIDS_LIMIT = 4096
+"""Processes and threads in one container: enough for a browser or a parallel build, not for a fork bomb."""
+
+_ENV_FILE_LINE_BYTES = 32 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerSpec:
+    """One container to start.
+
+    Attributes:
+        image: Reference of an image that the engine has; nothing is pulled.
+        name: Known before the container exists, so that it can be removed whenever starting is given up.
+        port: The port inside to publish on an ephemeral loopback port, or None.
+        env: Environment variables over the image's.
+        labels: Owner and age, as `ownership.labels` gives them.
+        resources: CPU, memory and GPUs.
+        run_args: Flags of `docker run`; with any, the `docker` command creates the container.
+    """
+
+    image: str
+    name: str
+    port: int | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    resources: RuntimeResources = RuntimeResources()
+    run_args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Started:
+    """A container that runs, and where its published port is reached; `port` is 0 when none was asked for."""
+
+    name: str
+    host: str
+    port: int
+
+
+def container_name() -> str:
+    """Give a new name for a container of ours."""
+    return f"hud-{secrets.token_hex(6)}"
+
+
+def launch(spec: ContainerSpec, *, gpu_ids: Sequence[str] = (), given_up: Callable[[], bool] = bool) -> Started:
+    """Create and start a container, and find the address of its published port.
+
+    Whoever calls this removes `spec.name` afterwards, whether it returns or raises: a container that could not be
+    started is there all the same.
+
+    Args:
+        spec: Which one.
+        gpu_ids: The engine's ids of the GPUs to give, where the spec asks for a type; else its count is given.
+        given_up: Asked between the steps; when true, the rest is left undone.
+
+    Raises:
+        NotFoundError: The engine lacks the image.
+        UsageError: It cannot give the resources, or refuses the flags.
+        RuntimeStartError: It could not run the command, the container ended at once (its last lines are in the
+            message), its network publishes nothing, or the engine's disk is full.
+        UnreachableError: No engine answers.
+    """
+    if spec.run_args:
+        _run_by_command(spec, gpu_ids)
+    else:
+        _create(spec, gpu_ids)
+        if not given_up():
+            with translated(image=spec.image, container=spec.name):
+                engine().start(spec.name)
+    if spec.port is None or given_up():
+        return Started(spec.name, "", 0)
+    with translated(container=spec.name):
+        facts = engine().inspect_container(spec.name)
+    if not facts["State"]["Running"]:
+        raise ended(spec, read_state(facts))
+    return _published(spec, facts)
+
+
+def _create(spec: ContainerSpec, gpu_ids: Sequence[str]) -> None:
+    client = engine()
+    resources = spec.resources
+    limits: dict[str, Any] = {}
+    if resources.cpu is not None:
+        limits["nano_cpus"] = round(resources.cpu * 1e9)
+    if resources.memory_mb is not None:
+        # The same figure for memory and swap together: a limit that swaps is a limit nobody notices.
+        limits["mem_limit"] = limits["memswap_limit"] = resources.memory_mb * 1024 * 1024
+    if resources.gpu is not None:
+        from docker.types import DeviceRequest
+
+        wanted = {"device_ids": list(gpu_ids)} if gpu_ids else {"count": resources.gpu.count}
+        limits["device_requests"] = [DeviceRequest(capabilities=[["gpu"]], **wanted)]
+    if spec.port is not None:
+        limits["port_bindings"] = {spec.port: ("127.0.0.1",)}
+    with translated(image=spec.image):
+        client.create_container(
+            spec.image,
+            name=spec.name,
+            environment=dict(spec.env),
+            labels=dict(spec.labels),
+            ports=None if spec.port is None else [spec.port],
+            host_config=client.create_host_config(
+                init=True, security_opt=list(SECURITY_OPTIONS), pids_limit=PIDS_LIMIT, **limits
+            ),
+            use_config_proxy=True,
+        )
+
+
+def _run_by_command(spec: ContainerSpec, gpu_ids: Sequence[str]) -> None:
+    """Create and start by the `docker` command, so that every flag of `docker run` works."""
+    flags = ["run", "--detach", "--pull=never", f"--name={spec.name}", "--init", f"--pids-limit={PIDS_LIMIT}"]
+    flags += [f"--security-opt={option}" for option in SECURITY_OPTIONS]
+    flags += [f"--label={name}={value}" for name, value in spec.labels.items()]
+    if spec.port is not None:
+        flags.append(f"--publish=127.0.0.1::{spec.port}")
+    if spec.resources.cpu is not None:
+        flags.append(f"--cpus={spec.resources.cpu:g}")
+    if spec.resources.memory_mb is not None:
+        flags += [f"--memory={spec.resources.memory_mb}m", f"--memory-swap={spec.resources.memory_mb}m"]
+    if gpu_ids:
+        flags.append(f'--gpus="device={",".join(gpu_ids)}"')
+    elif spec.resources.gpu is not None:
+        flags.append(f"--gpus={spec.resources.gpu.count}")
+    # Values go through a pipe: arguments are for every local user to read, and these hold tokens and keys.
+    lines: list[str] = []
+    for name, value in spec.env.items():
+        if os.name == "nt" or "\n" in value or "\r" in value or len(value) > _ENV_FILE_LINE_BYTES:
+            flags.append(f"--env={name}={value}")
+        else:
+            lines.append(f"{name}={value}\n")
+    if lines:
+        flags.append("--env-file=/dev/stdin")
+    try:
+        done = subprocess.run(
+            [docker_command(), *flags, *spec.run_args, spec.image],
+            input="".join(lines).encode(),
+            capture_output=True,
+            timeout=CALL_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DeadlineError(f"`docker run` did not end within {CALL_TIMEOUT_S} s", hint="docker info") from error
+    if done.returncode != 0:
+        raise explain(done.stderr.decode(errors="replace"), image=spec.image)
+
+
+def _published(spec: ContainerSpec, facts: Mapping[str, Any]) -> Started:
+    network = facts["NetworkSettings"]
+    for bound in (network.get("Ports") or {}).get(f"{spec.port}/tcp") or []:
+        if bound["HostIp"] in ("127.0.0.1", "0.0.0.0", ""):
+            return Started(spec.name, "127.0.0.1", int(bound["HostPort"]))
+    port = spec.port or 0
+    if facts["HostConfig"].get("NetworkMode") == "host":
+        return Started(spec.name, "127.0.0.1", port)
+    # An internal network publishes nothing, but on Linux its addresses are reached from the host.
+    for attached in (network.get("Networks") or {}).values():
+        if attached.get("IPAddress"):
+            return Started(spec.name, attached["IPAddress"], port)
+    raise RuntimeStartError(
+        f"the container of image {spec.image!r} has no address: its network publishes no port {port}",
+        hint="drop --network from the run_args, or use a bridge network",
+    )
+
+
+def run_detached(
+    image: str,
+    *,
+    name: str | None = None,
+    kept: bool = True,
+    env: Mapping[str, str] | None = None,
+    run_args: Sequence[str] = (),
+    on_named: Callable[[str], None] | None = None,
+) -> str:
+    """Start a container for the exec API, without a published port, and give its name.
+
+    Args:
+        image: An image that the engine has.
+        name: Its name; by default a new one.
+        kept: Whether it may outlive this process; `hud cleanup` then lists it as kept.
+        env: Environment variables over the image's. A channel token of its own is added.
+        run_args: Flags of `docker run`.
+        on_named: Called with the name before anything is made, for a caller that must remove it when interrupted.
+
+    Raises:
+        NotFoundError: The engine lacks the image.
+        RuntimeStartError: It does not start; nothing is left of it.
+        UnreachableError: No engine answers.
+    """
+    flags, named = split_name(run_args)
+    spec = ContainerSpec(
+        image=image,
+        name=name or named or container_name(),
+        env={TOKEN_VARIABLE: secrets.token_urlsafe(24), **(env or {})},
+        labels=ownership.labels(kept=kept),
+        run_args=flags,
+    )
+    if on_named is not None:
+        on_named(spec.name)
+    try:
+        launch(spec)
+    except BaseException:
+        remove(spec.name)
+        raise
+    return spec.name
+
+
+def split_name(run_args: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
+    """Take `--name` out of flags for `docker run`, because the container's name is decided before they are used."""
+    kept: list[str] = []
+    name: str | None = None
+    flags = iter(run_args)
+    for flag in flags:
+        if flag == "--name":
+            name = next(flags, None)
+            if name is None:
+                raise UsageError("run_args end with --name and no name")
+        elif flag.startswith("--name="):
+            name = flag.removeprefix("--name=")
+        else:
+            kept.append(flag)
+    return tuple(kept), name
+
+
+def ended(spec: ContainerSpec, now: ContainerState) -> RuntimeStartError:
+    """Describe a container that is no longer running before its control channel answered."""
+    why = "was killed for want of memory" if now.out_of_memory else f"exited with code {now.exit_code}"
+    message = f"the container of image {spec.image!r} {why} before its control channel answered"
+    printed = last_lines(spec.name)
+    if printed:
+        hint = f"docker run --rm {spec.image}"
+        message += "; its last lines:\n" + indented(printed)
+    else:
+        hint = 'end Dockerfile.hud with CMD ["hud", "serve", …], as `hud init` shows'
+        message += f"; it printed nothing, and its command is {' '.join(now.command) or 'not set'!r}"
+    if "No module named hud" in printed or "No module named 'hud" in printed or "hud: not found" in printed:
+        hint = "install hud in the image: see the Dockerfile.hud that `hud init` writes"
+    return RuntimeStartError(message, hint=hint)
+
+
+def indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
