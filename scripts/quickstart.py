@@ -1,0 +1,246 @@
+"""Scaffold an environment, build its image, run its tasks in containers, print their rewards, leave nothing behind.
+
+Each task is answered by script, once right and once wrong, in two ways: with the commands that an image carries
+(`docker exec … hud task start`, `… grade`), and from Python on `DockerRuntime`, a fresh container for each rollout.
+Where no engine can be had, the same goes through `hud task run` and `SubprocessRuntime`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hud import DockerRuntime, Run, SubprocessRuntime, Task, Taskset
+from hud.eval import Provider
+
+ROOT = Path(__file__).resolve().parent.parent
+HUD = Path(sys.executable).with_name("hud")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scripted:
+    """A task of the scaffold with the answers that its environment should tell apart."""
+
+    task: Task
+    right: str
+    wrong: str
+
+    def answer(self, kind: str) -> str:
+        return self.right if kind == "right" else self.wrong
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where tasks are answered: by a command, and by a runtime."""
+
+    command_name: str
+    by_command: Callable[[Task, str], float]
+    runtime_name: str
+    runtime: Provider
+
+
+class Failed(Exception):
+    """A step did not work; the message says which, and what it printed."""
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    begun = time.monotonic()
+    try:
+        with _scaffold() as folder, _place(folder) as place:
+            as_expected = _play(place, _scripted(folder))
+    except Failed as failure:
+        say(str(failure))
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted; nothing is left behind")
+        return 130
+    say(f"done in {time.monotonic() - begun:.0f} s; nothing is left behind")
+    return 0 if as_expected else 1
+
+
+def say(text: str) -> None:
+    print(f"quickstart: {text}", file=sys.stderr, flush=True)
+
+
+def _run(command: list[str | Path], *, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run(
+        command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        output = (done.stderr or done.stdout).strip()
+        raise Failed(f"{Path(command[0]).name} {' '.join(map(str, command[1:]))} failed:\n{output[-2000:]}")
+    return done.stdout.strip()
+
+
+@contextmanager
+def _scaffold() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="hud-quickstart-") as parent:
+        say("hud init my-env")
+        _run([HUD, "init", "my-env", "--template", "blank"], cwd=Path(parent))
+        yield Path(parent) / "my-env"
+
+
+def _scripted(folder: Path) -> list[Scripted]:
+    """Give the scaffold's rows, and each difficulty of the template that its README shows, with their answers."""
+    rows = list(Taskset.from_file(folder / "tasks.py"))
+    rows += [Task(rows[0].env, "fix_bug", {"difficulty": n}, slug=f"fix_bug-{n}") for n in _FIXES]
+    return [Scripted(task=row, right=_right_answer(row), wrong="I do not know") for row in rows]
+
+
+_FIXES = {
+    1: "return sum(numbers) / len(numbers)",
+    2: "return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)",
+    3: "if numbers[middle] < limit:",
+}
+
+
+def _right_answer(task: Task) -> str:
+    if task.id == "count":
+        return str(task.args["sentence"].lower().count(task.args["letter"].lower()))
+    if task.id == "fix_bug":
+        return _FIXES[task.args["difficulty"]]
+    raise Failed(f"the quickstart has no answer for task {task.slug!r} of the scaffold")
+
+
+def _script(*command: str) -> str | None:
+    """Give what a script of the project printed, or None when it could not; what it says is shown as it says it."""
+    done = subprocess.run(
+        [ROOT / "scripts" / command[0], *command[1:]],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _place(folder: Path) -> AbstractContextManager[Place]:
+    if _script("docker-engine", "up") is None:
+        say("no Docker engine: running on SubprocessRuntime instead, each rollout in a Python process of its own")
+        return _processes(folder)
+    return _containers(folder)
+
+
+@contextmanager
+def _processes(folder: Path) -> Iterator[Place]:
+    def by_command(task: Task, answer: str) -> float:
+        arguments = ["--source", "env.py", "--args", json.dumps(task.args), "--answer", answer]
+        return float(_run([HUD, "task", "run", task.id, *arguments], cwd=folder))
+
+    yield Place(
+        command_name="hud task run",
+        by_command=by_command,
+        runtime_name="SubprocessRuntime",
+        runtime=SubprocessRuntime(folder / "env.py"),
+    )
+
+
+@contextmanager
+def _containers(folder: Path) -> Iterator[Place]:
+    """Build the image, and run the container that the commands are executed in."""
+    client = _script("docker-engine", "client")
+    base = _script("docker-engine", "base-image")
+    if client is None or base is None:
+        raise Failed("there is an engine, but no image can be built")
+    image = f"hud-quickstart:{secrets.token_hex(4)}"
+    container = image.replace(":", "-")
+
+    def by_command(task: Task, answer: str) -> float:
+        inside: list[str | Path] = [client, "exec", container, "hud", "task"]
+        arguments = ["--args", json.dumps(task.args)]
+        try:
+            _run([*inside, "start", task.id, *arguments])
+            return float(_run([*inside, "grade", task.id, *arguments, "--answer", answer]))
+        except Failed as failure:
+            logs = [client, "logs", "--tail", "20", container]
+            subprocess.run(logs, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
+            raise Failed(f"{failure}\nabove: the last lines of the container") from None
+
+    build: list[str | Path] = [client, "build", "-f", "Dockerfile.hud", "--build-arg", f"BASE_IMAGE={base}"]
+    with _removed([client, "image", "rm", "--force", image]):
+        say(f"docker build -f Dockerfile.hud --build-arg BASE_IMAGE={base} -t {image} .")
+        _run([*build, "-t", image, "."], cwd=folder, env={**os.environ, "DOCKER_BUILDKIT": "1"})
+        with _removed([client, "rm", "--force", "--volumes", container]):
+            say(f"docker run -d --name {container} {image}")
+            with _uninterrupted():  # a client that dies half-way would leave a container that is not there yet
+                _run([client, "run", "--detach", "--name", container, image])
+            yield Place(
+                command_name="docker exec",
+                by_command=by_command,
+                runtime_name="DockerRuntime",
+                runtime=DockerRuntime(image),
+            )
+
+
+@contextmanager
+def _removed(command: list[str | Path]) -> Iterator[None]:
+    """Run a command at the end, whatever happens; what it would remove may not be there yet."""
+    try:
+        yield
+    finally:
+        with _uninterrupted():
+            subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold back Ctrl-C and SIGTERM, here and in what is started meanwhile."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _play(place: Place, scripted: list[Scripted]) -> bool:
+    """Answer every task in both ways, print the rewards, and say whether each is what its answer deserves."""
+    kinds = {"right": 1.0, "wrong": 0.0}
+    say(f"{len(scripted)} tasks, each with a right and a wrong answer, by {place.command_name}")
+    by_command = {
+        (entry.task.slug, kind): place.by_command(entry.task, entry.answer(kind))
+        for entry in scripted
+        for kind in kinds
+    }
+    say(f"the same on {place.runtime_name}, from Python")
+    by_runtime: dict[tuple[str, str], float] = {}
+    for kind in kinds:
+        by_runtime |= asyncio.run(_rewards(place.runtime, scripted, kind))
+
+    width = max(len(entry.task.slug) for entry in scripted)
+    print(f"{'task':{width}}  answer  {place.command_name:>14}  {place.runtime_name:>17}")
+    as_expected = True
+    for entry in scripted:
+        for kind, deserved in kinds.items():
+            key = entry.task.slug, kind
+            mark = "" if by_command[key] == by_runtime[key] == deserved else f"   expected {deserved}"
+            as_expected = as_expected and not mark
+            print(f"{entry.task.slug:{width}}  {kind:6}  {by_command[key]:14.1f}  {by_runtime[key]:17.1f}{mark}")
+    return as_expected
+
+
+async def _rewards(runtime: Provider, scripted: list[Scripted], kind: str) -> dict[tuple[str, str], float]:
+    answers = {entry.task.slug: entry.answer(kind) for entry in scripted}
+
+    async def agent(run: Run) -> None:
+        run.trace.content = answers[run.slug]
+
+    job = await Taskset("quickstart", [entry.task for entry in scripted]).run(agent, runtime=runtime, max_concurrent=4)
+    for run in job.errors:
+        raise Failed(f"{run.slug}: {run.trace.error}")
+    return {(run.slug, kind): run.reward for run in job.runs}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
