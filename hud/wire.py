@@ -82,6 +82,7 @@ def jsonable(value: object) -> Json:
     raise TypeError(f"Object of type {kind.__name__} is not JSON serializable")
 
 
+_decode = json.JSONDecoder().decode
 _encode = json.JSONEncoder(separators=(",", ":"), default=jsonable, allow_nan=False).encode
 _encode_lenient = json.JSONEncoder(separators=(",", ":"), default=jsonable).encode
 
@@ -127,8 +128,8 @@ def decode(line: bytes | bytearray) -> dict[str, Json]:
         ValueError: not UTF-8, not JSON, nested too deeply, or not an object.
     """
     try:
-        text = line.decode("utf-8")
-        frame = json.loads(text[1:] if text.startswith("\ufeff") else text)
+        text = line.decode()
+        frame = _decode(text if text[:1] != "\ufeff" else text[1:])
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if type(frame) is not dict:

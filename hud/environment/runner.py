@@ -1,111 +1,166 @@
-"""One started task: a template's generator, suspended between its prompt and its evaluation."""
+"""One started task: a template's generator, in one asyncio task from its prompt to its evaluation.
+
+One task for the whole life, not one a call: what a template opens before its `yield` (a timeout, a task group, a
+client that stands on anyio) may only be left by the task that entered it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
-from collections.abc import AsyncGenerator
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 from hud.environment.results import InvalidYield, evaluation_frame, prompt_frame
 from hud.environment.template import Template
 
-__all__ = ["CLEANUP_TIMEOUT_S", "Runner", "TaskFailed", "settle"]
+__all__ = ["CLEANUP_TIMEOUT_S", "Report", "Runner", "settle"]
 
 CLEANUP_TIMEOUT_S = 5.0
 """How long a template's `finally` blocks may take before a cancel is answered without them."""
 
+Report = Callable[["Runner", str | None, str | None], bool]
+"""Takes the outcome of a call: its result as JSON text, or why it failed; neither when it was cancelled.
+
+After a start it says whether the task is to wait for its answer.
+"""
+
+_CLOSE = object()
+
 _log = logging.getLogger("hud.environment")
 
 
-class TaskFailed(Exception):
-    """The template failed; the text is for the client."""
-
-
 class Runner:
-    """A template's generator with what is needed to resume it.
-
-    Start and grade run in one context, so a context variable that the template sets before its first `yield` still
-    holds after it.
+    """A template that was called, from its start to its end.
 
     Attributes:
         arguments: As the client gave them, to tell two parked tasks of one template apart.
+        task: Runs the template's generator; done when the generator is closed.
     """
 
-    __slots__ = ("arguments", "context", "generator", "template")
+    __slots__ = ("_answer", "_generator", "_report", "arguments", "task", "template")
+
+    task: asyncio.Task[None]
+    _answer: asyncio.Future[Any]
+    _report: Report
 
     def __init__(self, template: Template, arguments: dict[str, Any]) -> None:
         self.template = template
         self.arguments = arguments
-        self.generator: AsyncGenerator[Any, Any] = template.open(arguments)
-        self.context = contextvars.copy_context()
+        self._generator: AsyncGenerator[Any, Any] = template.open(arguments)
 
-    async def prompt(self) -> str:
-        """Run to the first yield and give the prompt frame as JSON text.
+    def start(self, report: Report, loop: asyncio.AbstractEventLoop, *, previous: Runner | None) -> None:
+        """Close `previous`, then run to the first yield, and report the prompt frame."""
+        self._report = report
+        self._answer = loop.create_future()
+        if sys.version_info >= (3, 12):  # a template that does not wait is answered without a turn of the loop
+            self.task = asyncio.Task(self._live(previous), loop=loop, eager_start=True)
+        else:
+            self.task = asyncio.Task(self._live(previous), loop=loop)
 
-        Raises:
-            TaskFailed: the template raised, ended, or yielded no prompt; its generator is closed.
-        """
+    def grade(self, report: Report, answer: Any) -> None:
+        """Send the answer, close the generator, and report the evaluation frame."""
+        self._report = report
+        self._answer.set_result(answer)
+
+    async def close(self) -> None:
+        """Close the generator of a task that will not be graded, waiting for at most `CLEANUP_TIMEOUT_S`."""
+        if not self._answer.done():
+            self._answer.set_result(_CLOSE)
+        await settle(self.task, f"cleanup of task {self.template.id!r}")
+
+    async def _live(self, previous: Runner | None) -> None:
+        generator, template_id = self._generator, self.template.id
         try:
-            return prompt_frame(await self.generator.asend(None), self.template.id)
+            if previous is not None:
+                await previous.close()
+            prompt = prompt_frame(await self._first(), template_id)
         except BaseException as error:
-            await self.finish()
-            if _cancelled_by_us(error):
-                raise
-            raise self._failure(error, "the template ended without yielding a prompt") from error
-
-    async def evaluation(self, answer: Any) -> str:
-        """Send the answer and give the evaluation frame as JSON text; the generator is closed either way.
-
-        Raises:
-            TaskFailed: the template raised, ended, or yielded no evaluation.
-        """
+            failure = self._failure(error, "the template ended without yielding a prompt")
+            await self._finish()
+            self._report(self, None, failure)
+            return
+        keep = self._report(self, prompt, None)
+        # A parked task may wait for long: it holds neither its prompt nor, through the report, a closed connection.
+        del prompt, self._report
+        if not keep:
+            await self._finish()
+            return
+        failure = None
         try:
-            value = await self.generator.asend(self.template.receive(answer))
-            frame = evaluation_frame(value, self.template.id)
-        except BaseException as error:
-            await self.finish()
-            if _cancelled_by_us(error):
-                raise
-            raise self._failure(
-                error, f"task '{self.template.id}' ended without an evaluation: yield a score after the prompt"
-            ) from error
-        await self.finish()
-        return frame
+            answer = await self._answer
+        except asyncio.CancelledError as error:
+            failure = await self._interrupt(error)
+            if failure is None:
+                return
+            answer = await self._answer
+        if answer is _CLOSE:
+            await self._finish()
+            return
+        evaluation = None
+        if failure is None:
+            try:
+                evaluation = evaluation_frame(await generator.asend(self.template.receive(answer)), template_id)
+            except BaseException as error:
+                failure = self._failure(
+                    error, f"task '{template_id}' ended without an evaluation: yield a score after the prompt"
+                )
+        await self._finish()
+        self._report(self, evaluation, failure)
 
-    async def finish(self) -> None:
+    def _first(self) -> Awaitable[Any]:
+        """Give the generator's first step, without asking the event loop to close it one day: that is done here."""
+        hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(None, None)
+        step = self._generator.asend(None)
+        sys.set_asyncgen_hooks(*hooks)
+        return step
+
+    async def _interrupt(self, error: asyncio.CancelledError) -> str | None:
+        """Pass a cancellation that came while the task waited on to the template.
+
+        It is ours, or the template's own: a timeout around its `yield` that ran out. Then the template's exception
+        is kept for the grade.
+
+        Returns:
+            Why the task cannot be graded any more, or None when nobody will ask.
+        """
+        graded = self._answer.done() and not self._answer.cancelled()
+        if not graded:
+            self._answer = asyncio.get_running_loop().create_future()
+        try:
+            await self._generator.athrow(error)
+        except BaseException as raised:
+            failure = self._failure(raised, "the template ended before it was given an answer")
+        else:
+            failure = None
+        await self._finish()
+        if graded:
+            self._report(self, None, failure)
+            return None
+        return failure
+
+    async def _finish(self) -> None:
         """Close the generator: its `finally` blocks run; what they raise is logged, not passed on."""
         try:
-            await self.generator.aclose()
-        except asyncio.CancelledError:
-            raise
+            await self._generator.aclose()
         except BaseException as error:
             _log.warning("cleanup of task %r failed: %r", self.template.id, error)
 
-    async def abandon(self) -> None:
-        """Close the generator of a task that will not be graded, for at most `CLEANUP_TIMEOUT_S`."""
-        closing = asyncio.get_running_loop().create_task(self.finish(), context=self.context)
-        await settle(closing, f"cleanup of task {self.template.id!r}")
-
-    def _failure(self, error: BaseException, ended: str) -> TaskFailed:
-        """Put an exception of the template into words for the client."""
+    def _failure(self, error: BaseException, ended: str) -> str | None:
+        """Put an exception of the template into words for the client; None for a cancellation of ours."""
         if isinstance(error, StopAsyncIteration):
-            return TaskFailed(ended)
+            return ended
         if isinstance(error, InvalidYield):
-            return TaskFailed(str(error))
-        _log.warning("task %r failed", self.template.id, exc_info=error)
+            return str(error)
         if isinstance(error, asyncio.CancelledError):
-            return TaskFailed("the template cancelled itself")
+            task = asyncio.current_task()
+            return None if task is not None and task.cancelling() else "the template cancelled itself"
+        _log.warning("task %r failed", self.template.id, exc_info=error)
         if isinstance(error, SystemExit):
-            return TaskFailed(f"the template called sys.exit({'' if error.code is None else error.code})")
-        return TaskFailed(str(error) or type(error).__name__)
-
-
-def _cancelled_by_us(error: BaseException) -> bool:
-    """Tell a cancellation of the running call from one that the template raised on its own."""
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+            return f"the template called sys.exit({'' if error.code is None else error.code})"
+        return str(error) or type(error).__name__
 
 
 async def settle(task: asyncio.Task[Any], what: str) -> None:

@@ -162,8 +162,7 @@ class ControlServer:
             self._listener.close()
         if self._sweep is not None:
             self._sweep.cancel()
-        await asyncio.sleep(0)
-        calls = {session.call for session in self.sessions if session.call is not None}
+        calls = {session.call.task for session in self.sessions if session.call is not None}
         for call in calls:
             call.cancel()
         if calls:
@@ -175,7 +174,7 @@ class ControlServer:
                 waiting.append(session.runner)
                 session.runner = None
         if waiting:
-            closing = [asyncio.ensure_future(runner.abandon()) for runner in waiting]
+            closing = [asyncio.ensure_future(runner.close()) for runner in waiting]
             await asyncio.wait(closing, timeout=_STOP_LIMIT_S / 3)
         for transport in [session.transport for session in self.sessions] + list(self.tunnels):
             transport.close()
@@ -245,7 +244,7 @@ class ControlServer:
                 return
             del self.parked[session_id]
             _log.warning("task %r of session %s expired: nobody graded it", parked.runner.template.id, session_id)
-            self.keep(loop.create_task(parked.runner.abandon()))
+            self.keep(loop.create_task(parked.runner.close()))
             parked.served.leave()
 
     # Reloading

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from hud.environment.runner import Runner, TaskFailed, settle
+from hud.environment.runner import Runner, settle
 from hud.environment.template import BadArguments
 from hud.environment.tunnel import Splice, address, dial
 from hud.errors import EnvironmentLoadError
@@ -34,6 +33,9 @@ if TYPE_CHECKING:
     from hud.environment.server import ControlServer, Served
 
 __all__ = ["Session"]
+
+_ROOMY = LIMIT_BYTES // 2
+"""A result of at most this many characters fits a frame with any id that came in one, within reason."""
 
 _LINGER_S = 2.0
 """How long a refused sender is read on, so that the refusal is not lost in a reset."""
@@ -58,10 +60,12 @@ class Session(asyncio.Protocol):
 
     __slots__ = (
         "_backlog",
+        "_call_id",
         "_fresh",
         "_gone",
         "_grading",
         "_interrupted_by",
+        "_loop",
         "_refused",
         "_rest",
         "call",
@@ -76,10 +80,12 @@ class Session(asyncio.Protocol):
 
     def __init__(self, server: ControlServer) -> None:
         self.server = server
+        self._loop = asyncio.get_running_loop()
         self.served: Served = server.served
         self.id: str | None = None
         self.runner: Runner | None = None
-        self.call: asyncio.Task[None] | None = None
+        self.call: Runner | None = None
+        self._call_id: Any = None
         self._grading = False
         self._interrupted_by: str | None = None
         self._fresh = True
@@ -158,8 +164,7 @@ class Session(asyncio.Protocol):
         if self.call is None:
             self._release()
         elif self._grading:
-            # After its first step: a task that is cancelled before it began would never tell us that it ended.
-            asyncio.get_running_loop().call_soon(self.call.cancel)
+            self.call.task.cancel()
 
     def _release(self) -> None:
         """Park the waiting task, or forget the session."""
@@ -234,7 +239,7 @@ class Session(asyncio.Protocol):
             return
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        asyncio.get_running_loop().call_later(_LINGER_S, self.transport.abort)
+        self._loop.call_later(_LINGER_S, self.transport.abort)
 
     def _check_token(self, params: Any) -> None:
         from hmac import compare_digest
@@ -292,7 +297,9 @@ class Session(asyncio.Protocol):
             runner = Runner(template, arguments)
         except (BadArguments, EnvironmentLoadError) as error:
             raise Refused(TASK_ERROR, str(error)) from error
-        self._begin(runner, self._run_start(request_id, runner), grading=False)
+        self._begin(request_id, runner, grading=False)
+        previous, self.runner = self.runner, None
+        runner.start(self._started, self._loop, previous=previous)
 
     def _grade(self, request_id: Any, params: dict[str, Any]) -> None:
         runner = self.runner
@@ -303,64 +310,44 @@ class Session(asyncio.Protocol):
             runner = parked.runner
             self._serve_from(parked.served)
         self.runner = None
-        self._begin(runner, self._run_grade(request_id, runner, params.get("answer")), grading=True)
+        self._begin(request_id, runner, grading=True)
+        runner.grade(self._graded, params.get("answer"))
 
-    def _begin(self, runner: Runner, call: Any, *, grading: bool) -> None:
+    def _begin(self, request_id: Any, runner: Runner, *, grading: bool) -> None:
+        self.call = runner
+        self._call_id = request_id
         self._grading = grading
         self._interrupted_by = None
-        self.call = asyncio.get_running_loop().create_task(call, context=runner.context)
 
-    async def _run_start(self, request_id: Any, runner: Runner) -> None:
-        previous, self.runner = self.runner, None
-        answer: Callable[[], None]
-        try:
-            if previous is not None:
-                await previous.abandon()
-            prompt = await runner.prompt()
-            if self._interrupted_by is not None:
-                raise asyncio.CancelledError  # the template swallowed its cancellation
-            if (refusal := _oversize(request_id, prompt)) is not None:
-                await runner.finish()
-                raise TaskFailed(refusal)
+    def _started(self, runner: Runner, prompt: str | None, failure: str | None) -> bool:
+        if self.call is not runner:
+            return False  # abandoned after it outlived its cancellation; somebody else has answered
+        if prompt is not None and self._interrupted_by is not None:
+            prompt = None  # the template swallowed its cancellation
+        if prompt is not None and len(prompt) > _ROOMY:
+            failure = _oversize(self._call_id, prompt)
+        keep = prompt is not None and failure is None
+        if keep:
             self.runner = runner
-            answer = lambda: self._reply(request_id, prompt)  # noqa: E731
-        except TaskFailed as error:
-            message = str(error)
-            answer = lambda: self._error(request_id, TASK_ERROR, message)  # noqa: E731
-        except asyncio.CancelledError:
-            answer = self._interruption(request_id)
-            await runner.finish()
-        self._end(answer)
+        self._end(prompt, failure)
+        return keep
 
-    async def _run_grade(self, request_id: Any, runner: Runner, value: Any) -> None:
-        answer: Callable[[], None]
-        try:
-            evaluation = await runner.evaluation(value)
-            if self._interrupted_by is not None:
-                raise asyncio.CancelledError
-            if (refusal := _oversize(request_id, evaluation)) is not None:
-                raise TaskFailed(refusal)
-            answer = lambda: self._reply(request_id, evaluation)  # noqa: E731
-        except TaskFailed as error:
-            message = str(error)
-            answer = lambda: self._error(request_id, TASK_ERROR, message)  # noqa: E731
-        except asyncio.CancelledError:
-            answer = self._interruption(request_id)
-            await runner.finish()
-        self._end(answer)
+    def _graded(self, runner: Runner, evaluation: str | None, failure: str | None) -> bool:
+        if self.call is runner:
+            if evaluation is not None and len(evaluation) > _ROOMY:
+                failure = _oversize(self._call_id, evaluation)
+            self._end(evaluation if self._interrupted_by is None else None, failure)
+        return False
 
-    def _interruption(self, request_id: Any) -> Callable[[], None]:
-        method = self._interrupted_by
-        if method is None:  # the client or the server is gone: nobody to answer
-            return lambda: None
-        return lambda: self._error(request_id, TASK_ERROR, f"{method} interrupted the task")
-
-    def _end(self, answer: Callable[[], None]) -> None:
+    def _end(self, result: str | None, failure: str | None) -> None:
         """A call is over: answer it, and do what waited for it."""
-        if self.call is not asyncio.current_task():
-            return  # abandoned after it outlived its cancellation; somebody else has answered
         self.call = None
-        answer()
+        if failure is None and result is None and self._interrupted_by is not None:
+            failure = f"{self._interrupted_by} interrupted the task"
+        if failure is not None:
+            self._error(self._call_id, TASK_ERROR, failure)
+        elif result is not None:
+            self._reply(self._call_id, result)
         if self._gone:
             self._release()
             self.transport.close()
@@ -371,20 +358,19 @@ class Session(asyncio.Protocol):
             self._stopped(request_id, method, result)
             return
         self._backlog = deque()
-        self.server.keep(asyncio.get_running_loop().create_task(self._run_stop(request_id, method, result)))
+        self.server.keep(self._loop.create_task(self._run_stop(request_id, method, result)))
 
     async def _run_stop(self, request_id: Any, method: str, result: str) -> None:
         call = self.call
         if call is not None:
             self._interrupted_by = method
-            call.cancel()
-            await settle(call, "a cancelled task call")
-            if self.call is call:
-                self._error(request_id, TASK_ERROR, f"{method} interrupted the task")
-                self.call = None
+            call.task.cancel()
+            await settle(call.task, "a cancelled task call")
+            if self.call is call:  # it had not begun, or does not end
+                self._end(None, None)
         runner, self.runner = self.runner, None
         if runner is not None:
-            await runner.abandon()
+            await runner.close()
         backlog, self._backlog = self._backlog or deque(), None
         self._stopped(request_id, method, result)
         if self._gone:
@@ -413,7 +399,7 @@ class Session(asyncio.Protocol):
         self.server.forget(self)
         self.served.leave()
         self.server.keep(
-            asyncio.get_running_loop().create_task(self._run_tunnel(request_id, params.get("capability"), end, early))
+            self._loop.create_task(self._run_tunnel(request_id, params.get("capability"), end, early))
         )
 
     async def _run_tunnel(self, request_id: Any, name: Any, end: Splice, early: bytes) -> None:
@@ -473,8 +459,6 @@ def _object(params: Any) -> dict[str, Any]:
 
 def _oversize(request_id: Any, result: str) -> str | None:
     """Say that a reply would be too large for a frame, or give None (CC-06)."""
-    if len(result) < LIMIT_BYTES - 4096 and not isinstance(request_id, str | list | dict):
-        return None
     size = len(encode_result(request_id, result)) - 1
     if size <= LIMIT_BYTES:
         return None

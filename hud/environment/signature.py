@@ -43,10 +43,13 @@ class Signature:
     Attributes:
         parameters: By name, in order of declaration. `*args` is not among them: tasks bind by keyword.
         open: True when the function has `**kwargs`.
+        required: The names without a default.
+        positional: The names that may be given by position, in order.
+        positional_only: True when some may only be given so.
         function: The innermost function; its annotations belong to the parameters.
     """
 
-    __slots__ = ("_positional_only", "function", "open", "parameters", "positional")
+    __slots__ = ("function", "open", "parameters", "positional", "positional_only", "required")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         while hasattr(function, "__wrapped__"):
@@ -70,7 +73,8 @@ class Signature:
         keyword_defaults = function.__kwdefaults__ or {}
         for name in names[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]:
             self.parameters[name] = Parameter(name, keyword_defaults.get(name, MISSING), False)
-        self._positional_only = any(parameter.positional_only for parameter in self.parameters.values())
+        self.positional_only = any(parameter.positional_only for parameter in self.parameters.values())
+        self.required = [name for name, parameter in self.parameters.items() if parameter.default is MISSING]
 
     def bind(self, positional: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:
         """Name the arguments of one call; defaults stay with the function.
@@ -94,8 +98,8 @@ class Signature:
         Raises:
             TypeError: in the words that clients of the protocol know.
         """
-        for name, parameter in self.parameters.items():
-            if parameter.default is MISSING and name not in arguments:
+        for name in self.required:
+            if name not in arguments:
                 raise TypeError(f"missing a required argument: {name!r}")
         if not self.open:
             for name in arguments:
@@ -104,8 +108,6 @@ class Signature:
 
     def split(self, arguments: Mapping[str, Any]) -> tuple[list[Any], Mapping[str, Any]]:
         """Give positional-only parameters their positions; everything else goes by keyword."""
-        if not self._positional_only:
-            return [], arguments
         named = dict(arguments)
         positional = []
         for name, parameter in self.parameters.items():

@@ -117,27 +117,30 @@ class Template:
         Raises:
             BadArguments: with the text of the protocol's error (CC-22), naming the argument at fault.
         """
-        hints = self.hints()
+        hints = self._checked if self._checked is not None else self.hints()
         try:
             self.signature.check_names(arguments)
         except TypeError as error:
             raise BadArguments(f"task '{self.id}': bad args {sorted(arguments)}: {error}") from None
         if hints and arguments:
             arguments = self._coerced(arguments, hints)
+        if not self.signature.positional_only:
+            return self.function(**arguments)
         positional, named = self.signature.split(arguments)
         return self.function(*positional, **named)
 
-    def _coerced(self, arguments: Mapping[str, Any], hints: dict[str, Any]) -> dict[str, Any]:
+    def _coerced(self, arguments: Mapping[str, Any], hints: dict[str, Any]) -> Mapping[str, Any]:
+        for name, value in arguments.items():
+            if name in hints and type(value) is not hints[name]:
+                break
+        else:
+            return arguments
         from hud.environment.coercion import Mismatch, coerce
 
         coerced = {}
         for name, value in arguments.items():
-            hint = hints.get(name)
-            if hint is None or type(value) is hint:
-                coerced[name] = value
-                continue
             try:
-                coerced[name] = coerce(value, hint)
+                coerced[name] = coerce(value, hints[name]) if name in hints else value
             except Mismatch as error:
                 raise BadArguments(f"task '{self.id}': bad args {sorted(arguments)}: {name!r} must be {error}") from None
         return coerced
