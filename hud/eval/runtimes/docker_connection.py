@@ -170,6 +170,8 @@ def explain(text: str, *, image: str | None = None, container: str | None = None
         return NotFoundError(f"no container named {container!r} on this engine", hint="docker ps -a")
     if container is not None and "is not running" in lowered:
         return RuntimeStartError(f"container {container!r} is not running", hint=f"docker logs {container}")
+    if "is already in use by" in lowered and "name" in lowered:
+        return UsageError(f"the name {container or text!r} is taken by another container", hint="docker ps -a")
     if "no space left on device" in lowered or "disk quota exceeded" in lowered:
         return RuntimeStartError(f"the Docker engine's disk is full: {text}", hint="docker system df; hud cleanup")
     if "executable file not found" in lowered or ("exec:" in lowered and "no such file or directory" in lowered):
@@ -229,4 +231,4 @@ def _answer(*command: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     # `docker version` fails without an engine but prints the client's version all the same.
-    return done.stdout.strip() if done.returncode == 0 or "version" == command[1] else None
+    return done.stdout.strip() if done.returncode == 0 or command[1] == "version" else None

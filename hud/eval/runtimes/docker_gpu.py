@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 
 from hud.errors import UsageError
@@ -25,12 +26,13 @@ def ids_of(gpu: RuntimeGPU | None) -> tuple[str, ...]:
     if len(found) < gpu.count:
         there = ", ".join(name for _, name in names) or "none that nvidia-smi shows"
         raise UsageError(
-            f"DockerRuntime cannot honour runtime_config.resources.gpu: {gpu.count} × {' or '.join(gpu.types)}"
+            f"DockerRuntime cannot honour runtime_config.resources.gpu: {gpu.count} of {' or '.join(gpu.types)}"
             f" asked for, this machine has {there}"
         )
     return tuple(found[: gpu.count])
 
 
+@functools.cache
 def _names() -> list[tuple[str, str]]:
     try:
         done = subprocess.run(_QUERY, capture_output=True, text=True, timeout=30, check=False)

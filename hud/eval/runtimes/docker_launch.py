@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
-from hud.errors import DeadlineError, RuntimeStartError, UsageError
+from hud.errors import DeadlineError, NotFoundError, RuntimeStartError, UsageError
 from hud.eval.config import RuntimeResources
 from hud.eval.runtimes import ownership
 from hud.eval.runtimes.docker_connection import CALL_TIMEOUT_S, docker_command, engine, explain, translated
@@ -24,6 +26,7 @@ __all__ = [
     "container_name",
     "ended",
     "indented",
+    "is_owned",
     "launch",
     "run_detached",
     "split_name",
@@ -125,7 +128,7 @@ def _create(spec: ContainerSpec, gpu_ids: Sequence[str]) -> None:
         limits["device_requests"] = [DeviceRequest(capabilities=[["gpu"]], **wanted)]
     if spec.port is not None:
         limits["port_bindings"] = {spec.port: ("127.0.0.1",)}
-    with translated(image=spec.image):
+    with translated(image=spec.image, container=spec.name):
         client.create_container(
             spec.image,
             name=spec.name,
@@ -170,17 +173,19 @@ def _run_by_command(spec: ContainerSpec, gpu_ids: Sequence[str]) -> None:
             capture_output=True,
             timeout=CALL_TIMEOUT_S,
             check=False,
+            # Ctrl-C on a terminal goes to the whole group: ended halfway, it would not say what it has made.
+            start_new_session=True,
         )
     except subprocess.TimeoutExpired as error:
         raise DeadlineError(f"`docker run` did not end within {CALL_TIMEOUT_S} s", hint="docker info") from error
     if done.returncode != 0:
-        raise explain(done.stderr.decode(errors="replace"), image=spec.image)
+        raise explain(done.stderr.decode(errors="replace"), image=spec.image, container=spec.name)
 
 
 def _published(spec: ContainerSpec, facts: Mapping[str, Any]) -> Started:
     network = facts["NetworkSettings"]
     for bound in (network.get("Ports") or {}).get(f"{spec.port}/tcp") or []:
-        if bound["HostIp"] in ("127.0.0.1", "0.0.0.0", ""):
+        if bound["HostIp"] in ("127.0.0.1", "0.0.0.0", ""):  # noqa: S104  # read, not bound
             return Started(spec.name, "127.0.0.1", int(bound["HostPort"]))
     port = spec.port or 0
     if facts["HostConfig"].get("NetworkMode") == "host":
@@ -202,7 +207,6 @@ def run_detached(
     kept: bool = True,
     env: Mapping[str, str] | None = None,
     run_args: Sequence[str] = (),
-    on_named: Callable[[str], None] | None = None,
 ) -> str:
     """Start a container for the exec API, without a published port, and give its name.
 
@@ -212,12 +216,14 @@ def run_detached(
         kept: Whether it may outlive this process; `hud cleanup` then lists it as kept.
         env: Environment variables over the image's. A channel token of its own is added.
         run_args: Flags of `docker run`.
-        on_named: Called with the name before anything is made, for a caller that must remove it when interrupted.
 
     Raises:
         NotFoundError: The engine lacks the image.
-        RuntimeStartError: It does not start; nothing is left of it.
+        UsageError: The name is taken, or the flags are refused.
+        RuntimeStartError: It does not start.
         UnreachableError: No engine answers.
+
+    Whatever it raises, KeyboardInterrupt included, nothing is left of the container.
     """
     flags, named = split_name(run_args)
     spec = ContainerSpec(
@@ -227,14 +233,31 @@ def run_detached(
         labels=ownership.labels(kept=kept),
         run_args=flags,
     )
-    if on_named is not None:
-        on_named(spec.name)
-    try:
-        launch(spec)
-    except BaseException:
-        remove(spec.name)
-        raise
+    given_up = threading.Event()
+    with ThreadPoolExecutor(1) as starter:
+        # In a thread, because an interrupted call leaves the engine at work: only after its end is it known what to
+        # remove.
+        starting = starter.submit(launch, spec, given_up=given_up.is_set)
+        try:
+            starting.result()
+        except BaseException:
+            given_up.set()
+            wait([starting])
+            if is_owned(spec.name):
+                remove(spec.name)
+            raise
     return spec.name
+
+
+def is_owned(name: str) -> bool:
+    """Whether this process made the container of a name, which somebody else may have taken before."""
+    try:
+        with translated(container=name):
+            facts = engine().inspect_container(name)
+    except NotFoundError:
+        return False
+    found: str | None = (facts["Config"].get("Labels") or {}).get(ownership.OWNER_LABEL)
+    return found == ownership.owner_label()
 
 
 def split_name(run_args: Sequence[str]) -> tuple[tuple[str, ...], str | None]:

@@ -127,7 +127,7 @@ def test_a_provider_refuses_by_name_what_it_cannot_honour() -> None:
     config = RuntimeConfig(
         image="my-env", resources=RuntimeResources(cpu=1, os="windows", tpu=RuntimeTPU(type="v5e", topology="2x2"))
     )
-    config.refuse_unsupported("Somewhere", supported=config.fields_set())
+    config.refuse_unsupported("Somewhere", config.fields_set())
     with pytest.raises(UsageError) as raised:
-        config.refuse_unsupported("Somewhere", supported={"image", "resources.cpu"})
+        config.refuse_unsupported("Somewhere", {"image", "resources.cpu"})
     assert raised.value.message == ("Somewhere cannot honour runtime_config.resources.os, runtime_config.resources.tpu")
