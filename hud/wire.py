@@ -76,7 +76,7 @@ def jsonable(value: object) -> Json:
     if attributes is not None:
         return {attribute.name: getattr(value, attribute.name) for attribute in attributes}
     if hasattr(value, "keys") and hasattr(value, "__getitem__"):
-        return {key: value[key] for key in value.keys()}
+        return {key: value[key] for key in value.keys()}  # noqa: SIM118  it need not iterate
     if hasattr(value, "tolist"):  # NumPy and torch scalars and arrays
         return value.tolist()
     raise TypeError(f"Object of type {kind.__name__} is not JSON serializable")

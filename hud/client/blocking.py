@@ -135,7 +135,9 @@ class Connection:
         try:
             frame = decode(line)
         except ValueError as error:
-            raise HudProtocolError(INTERNAL_ERROR, f"'{method}': the peer does not speak the protocol: {error}") from None
+            raise HudProtocolError(
+                INTERNAL_ERROR, f"'{method}': the peer does not speak the protocol: {error}"
+            ) from None
         return read_reply(frame, self._last_id, method)
 
     def _line(self) -> bytes:

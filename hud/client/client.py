@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hud.capabilities import Capability
 from hud.client.blocking import parse_url, read_reply
 from hud.client.forward import Forwarder
-from hud.errors import DeadlineError, HudProtocolError, NotFoundError, UnreachableError, UsageError
+from hud.errors import DeadlineError, HudError, HudProtocolError, NotFoundError, UnreachableError, UsageError
 from hud.wire import INTERNAL_ERROR, LIMIT_BYTES, TOKEN_VARIABLE, decode, encode_request
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Client(asyncio.Protocol):
             method, future = self._waiting.pop(expected)
             try:
                 read_reply(frame, expected, method)
-            except Exception as error:
+            except HudError as error:
                 _reject(future, error)
             self._fail(EOFError("the connection was dropped after a reply that did not match"))
             return
@@ -105,7 +105,7 @@ class Client(asyncio.Protocol):
             return
         try:
             future.set_result(read_reply(frame, cast(int, request_id), method))
-        except Exception as error:
+        except HudError as error:
             future.set_exception(error)
 
     def _fail(self, error: Exception) -> None:
@@ -199,14 +199,17 @@ class Client(asyncio.Protocol):
             NotFoundError: the environment has none such.
             UsageError: several match.
         """
-        matches = [
-            [capability for capability in self.manifest.bindings if reference == part(capability)]
-            for part in (lambda c: c.name, lambda c: c.protocol, lambda c: c.family)
-        ]
-        found = next((group for group in matches if group), [])
+        bindings = self.manifest.bindings
+        found = (
+            [capability for capability in bindings if capability.name == reference]
+            or [capability for capability in bindings if capability.protocol == reference]
+            or [capability for capability in bindings if capability.family == reference]
+        )
         if not found:
             names = ", ".join(f"{c.name} ({c.protocol})" for c in self.manifest.bindings) or "none"
-            raise NotFoundError(f"no capability {reference!r} in environment {self.manifest.name!r}", hint=f"it has: {names}")
+            raise NotFoundError(
+                f"no capability {reference!r} in environment {self.manifest.name!r}", hint=f"it has: {names}"
+            )
         if len(found) > 1:
             names = ", ".join(capability.name for capability in found)
             raise UsageError(f"{reference!r} means several capabilities", hint=f"name one: {names}")
@@ -283,7 +286,9 @@ def _manifest(hello: dict[str, Any]) -> Manifest:
         bindings = tuple(Capability.from_manifest(binding) for binding in hello["bindings"])
         return Manifest(session_id=hello["session_id"], name=env["name"], version=env["version"], bindings=bindings)
     except (KeyError, TypeError) as error:
-        raise HudProtocolError(INTERNAL_ERROR, f"hello: the result is not that of an environment ({error!r})") from error
+        raise HudProtocolError(
+            INTERNAL_ERROR, f"hello: the result is not that of an environment ({error!r})"
+        ) from error
 
 
 def _reject(future: asyncio.Future[dict[str, Any]], error: Exception) -> None:

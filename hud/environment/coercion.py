@@ -7,6 +7,7 @@ Types of pydantic and msgspec are handed to those libraries, which are there bec
 
 from __future__ import annotations
 
+import enum
 import json
 import sys
 import types
@@ -66,7 +67,7 @@ def describe(annotation: Any) -> str:
         return "a list" if inner is Any else f"a list whose items are each {describe(inner)}"
     if kind is dict or _is_mapping(kind):
         return "an object"
-    if isinstance(kind, type) and issubclass(kind, _enum()):
+    if _is_enum(kind):
         return "one of " + ", ".join(repr(member.value) for member in kind)
     return f"a {getattr(kind, '__name__', str(kind))}"
 
@@ -308,10 +309,5 @@ def _is_record(kind: Any) -> bool:
     )
 
 
-def _enum() -> type:
-    enum = sys.modules.get("enum")
-    return enum.Enum if enum is not None else ()  # type: ignore[return-value]
-
-
 def _is_enum(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, _enum())
+    return isinstance(kind, enum.EnumMeta)

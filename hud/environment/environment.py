@@ -152,7 +152,7 @@ class Environment:
         for hook in reversed(self._shutdown_hooks):
             try:
                 await hook()
-            except Exception:
+            except Exception:  # noqa: BLE001  the other hooks still run
                 _log().exception("shutdown hook %r of environment %r failed", _name(hook), self.name)
 
     def find(self, task_id: str) -> Template:
@@ -173,7 +173,9 @@ class Environment:
 
 def _checked_hook(hook: Hook, kind: str) -> Hook:
     code = getattr(hook, "__code__", None)
-    if code is not None and (not code.co_flags & 0x80 or code.co_argcount - len(getattr(hook, "__defaults__", None) or ())):
+    if code is not None and (
+        not code.co_flags & 0x80 or code.co_argcount - len(getattr(hook, "__defaults__", None) or ())
+    ):
         if not hasattr(hook, "__self__"):
             raise TypeError(f"{kind} hook {_name(hook)!r} must be an `async def` without parameters")
     return hook

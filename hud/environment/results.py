@@ -95,5 +95,3 @@ def _encode(frame: dict[str, Any]) -> str:
 
 def _is_mapping(value: Any) -> bool:
     return isinstance(value, dict) or (hasattr(value, "keys") and hasattr(value, "__getitem__"))
-
-

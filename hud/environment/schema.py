@@ -1,4 +1,4 @@
-"""JSON Schemas of template arguments, in the shape that `tasks.list` publishes (protocol specification, section 4.2)."""
+"""JSON Schemas of template arguments, in the shape of `tasks.list` (protocol specification, section 4.2)."""
 
 from __future__ import annotations
 

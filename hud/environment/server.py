@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -135,7 +136,7 @@ class ControlServer:
         self.sessions: set[Session] = set()
         self.live: dict[str, Session] = {}
         self.parked: dict[str, Parked] = {}
-        self.tunnels: set[asyncio.Transport] = set()
+        self.tunnels: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._listener: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
@@ -297,7 +298,7 @@ def serve(
     async def run() -> int:
         stopped = _stop_signals()
         starting = asyncio.ensure_future(environment.start())
-        await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
         if stopped.done():
             starting.cancel()
             await asyncio.wait({starting})
@@ -375,7 +376,7 @@ async def _watch(server: ControlServer, load: Callable[[], Environment], paths: 
         names = ", ".join(sorted({os.path.basename(path) for _, path in changes}))
         try:
             await server.replace(load())
-        except Exception as error:  # the author is in the middle of an edit: the last good load stays
+        except Exception as error:  # noqa: BLE001  the author is in the middle of an edit: the last good load stays
             _log.error("%s changed, but does not load; the last version is served on: %s", names, error)
         else:
             _log.warning("%s changed: new sessions get the new version", names)
@@ -393,12 +394,15 @@ def _bind_error(error: OSError, host: str, port: int) -> HudError:
 
     if error.errno == errno.EADDRINUSE:
         return HudError(
-            f"port {port} on {host} is in use", hint="stop what listens there, or serve on another: --port 0 takes a free one"
+            f"port {port} on {host} is in use",
+            hint="stop what listens there, or serve on another: --port 0 takes a free one",
         )
     if error.errno == errno.EACCES:
         return HudError(f"port {port} on {host} is not allowed to this user", hint="take a port above 1023")
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-        return HudError(f"{host} is no address of this machine", hint="127.0.0.1 for this machine alone, 0.0.0.0 for all")
+        return HudError(
+            f"{host} is no address of this machine", hint="127.0.0.1 for this machine alone, 0.0.0.0 for all"
+        )
     return HudError(f"port {port} on {host} cannot be bound: {error.strerror or error}")
 
 

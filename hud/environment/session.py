@@ -25,6 +25,7 @@ from hud.wire import (
     TASK_ERROR,
     UNAUTHORISED,
     decode,
+    encode,
     encode_error,
     encode_result,
 )
@@ -132,7 +133,9 @@ class Session(asyncio.Protocol):
             line = bytes(rest[start:end])
             start = searched = end + 1
             if len(line) > LIMIT_BYTES:
-                self._refuse_frame(TASK_ERROR, f"Control-channel frame is {len(line)} bytes; limit is {LIMIT_BYTES} bytes.")
+                self._refuse_frame(
+                    TASK_ERROR, f"Control-channel frame is {len(line)} bytes; limit is {LIMIT_BYTES} bytes."
+                )
                 return
             self._line(line, rest, start)
             if self._refused or self.transport.is_closing() or self.transport.get_protocol() is not self:
@@ -398,9 +401,7 @@ class Session(asyncio.Protocol):
         self._gone = True
         self.server.forget(self)
         self.served.leave()
-        self.server.keep(
-            self._loop.create_task(self._run_tunnel(request_id, params.get("capability"), end, early))
-        )
+        self.server.keep(self._loop.create_task(self._run_tunnel(request_id, params.get("capability"), end, early)))
 
     async def _run_tunnel(self, request_id: Any, name: Any, end: Splice, early: bytes) -> None:
         try:
@@ -409,7 +410,7 @@ class Session(asyncio.Protocol):
             self._error(request_id, error.code, str(error))
             self.transport.close()
             return
-        self._reply(request_id, f'{{"capability":{encode_name(name)}}}')
+        self._reply(request_id, f'{{"capability":{encode(name)}}}')
         if self.transport.is_closing():
             if daemon.transport is not None:
                 daemon.transport.close()
@@ -442,13 +443,6 @@ def mint() -> str:
     return f"sess-{os.urandom(16).hex()}"
 
 
-def encode_name(name: str) -> str:
-    """Write a capability's name as JSON text."""
-    from hud.wire import encode
-
-    return encode(name)
-
-
 def _object(params: Any) -> dict[str, Any]:
     if type(params) is dict:
         return params
@@ -462,4 +456,5 @@ def _oversize(request_id: Any, result: str) -> str | None:
     size = len(encode_result(request_id, result)) - 1
     if size <= LIMIT_BYTES:
         return None
-    return f"Control-channel response is {size} bytes; limit is {LIMIT_BYTES} bytes (excluding the newline). Send less of it."
+    limit = f"limit is {LIMIT_BYTES} bytes (excluding the newline)"
+    return f"Control-channel response is {size} bytes; {limit}. Send less of it."

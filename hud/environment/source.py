@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import ModuleType
-    from typing import Any
+    from typing import Any, TypeGuard
 
     from hud.environment.environment import Environment
     from hud.eval.task import Task
@@ -67,7 +67,10 @@ def load_environment(
     package = os.path.isdir(text) and "/" not in text and os.path.isfile(os.path.join(text, "__init__.py"))
     if os.path.exists(text) and not (package and (name or args)):
         if args:
-            raise UsageError(f"arguments are for a factory, and {text} is a source path", hint=f"hud serve MODULE:{name or 'make_env'} --arg …")
+            raise UsageError(
+                f"arguments are for a factory, and {text} is a source path",
+                hint=f"hud serve MODULE:{name or 'make_env'} --arg …",
+            )
         return _pick(_environments(text), name, text)
     if os.sep in text or "/" in text or text.endswith((".py", ".json", ".jsonl")):
         raise NotFoundError(f"no such file or folder: {text}")
@@ -119,7 +122,9 @@ def collect_tasks(source: str | os.PathLike[str]) -> list[Task]:
         modules = list(_import_source(text))
         tasks = [task for module in modules for task in _tasks_of_module(module)]
         if not tasks:
-            tasks = [_template_row(template) for env in _unique_environments(modules) for template in env.templates.values()]
+            tasks = [
+                _template_row(template) for env in _unique_environments(modules) for template in env.templates.values()
+            ]
     else:
         raise UsageError(f"{text} is no task source", hint="give a .py, .json or .jsonl file, or a folder")
     return _without_repeats(tasks, text)
@@ -213,7 +218,7 @@ def _from_module(module_name: str, attribute: str, args: dict[str, str]) -> Envi
     if _is_environment(value):
         if args:
             raise UsageError(f"{module_name}:{attribute} is an Environment, which takes no arguments")
-        return value  # type: ignore[no-any-return]
+        return value
     if value is None or not callable(value):
         raise UsageError(f"no Environment named {attribute!r} found in {module_name}")
     try:
@@ -222,7 +227,7 @@ def _from_module(module_name: str, attribute: str, args: dict[str, str]) -> Envi
         raise UsageError(f"{module_name}:{attribute} does not take these arguments: {error}") from error
     if not _is_environment(made):
         raise UsageError(f"{module_name}:{attribute} gave a {type(made).__name__}, not an Environment")
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def _import_source(path: str) -> Iterator[ModuleType]:
@@ -293,7 +298,7 @@ def _remember(folder: str) -> None:
 
 
 def _load_error(error: BaseException, where: str) -> EnvironmentLoadError:
-    """Say where in the author's files it went wrong: the innermost frame that is not the import system's or a library's."""
+    """Say where it went wrong: in the innermost frame that is in the author's folder."""
     if isinstance(error, SyntaxError) and error.filename:
         return EnvironmentLoadError(f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}")
     folder = source_folder(where) if os.path.exists(where) else os.getcwd()
@@ -314,7 +319,7 @@ def _load_error(error: BaseException, where: str) -> EnvironmentLoadError:
     return EnvironmentLoadError(f"{place}: {type(error).__name__}{': ' if text else ''}{text}", hint=hint)
 
 
-def _is_environment(value: object) -> bool:
+def _is_environment(value: object) -> TypeGuard[Environment]:
     from hud.environment.environment import Environment
 
     return isinstance(value, Environment)
@@ -383,11 +388,10 @@ def _without_repeats(tasks: list[Task], path: str) -> list[Task]:
     """Drop a row that two attributes hold (`tasks` and an alias); refuse two different rows of one slug."""
     unique = list({id(task): task for task in tasks}.values())
     seen: dict[str, Task] = {}
-    repeated = []
-    for task in unique:
-        if seen.setdefault(task.slug, task) is not task:
-            repeated.append(task.slug)
+    repeated = [task.slug for task in unique if seen.setdefault(task.slug, task) is not task]
     if repeated:
         slugs = ", ".join(dict.fromkeys(repeated))
-        raise UsageError(f"duplicate task slugs in {path}: {slugs}", hint="give each row a slug of its own: Task(…, slug=…)")
+        raise UsageError(
+            f"duplicate task slugs in {path}: {slugs}", hint="give each row a slug of its own: Task(…, slug=…)"
+        )
     return unique

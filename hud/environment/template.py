@@ -100,7 +100,9 @@ class Template:
             try:
                 hints = typing.get_type_hints(self.signature.function, include_extras=True)
             except (NameError, AttributeError, TypeError) as error:
-                raise EnvironmentLoadError(f"an annotation of template {self.id!r} does not resolve: {error}") from error
+                raise EnvironmentLoadError(
+                    f"an annotation of template {self.id!r} does not resolve: {error}"
+                ) from error
             hints = {name: hint for name, hint in hints.items() if name in self.signature.parameters}
             for name, hint in hints.items():
                 if (part := unsupported(hint)) is not None:
@@ -142,7 +144,9 @@ class Template:
             try:
                 coerced[name] = coerce(value, hints[name]) if name in hints else value
             except Mismatch as error:
-                raise BadArguments(f"task '{self.id}': bad args {sorted(arguments)}: {name!r} must be {error}") from None
+                raise BadArguments(
+                    f"task '{self.id}': bad args {sorted(arguments)}: {name!r} must be {error}"
+                ) from None
         return coerced
 
     def receive(self, answer: Any) -> Any:

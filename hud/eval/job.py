@@ -10,6 +10,11 @@ from hud.eval.run import Run
 __all__ = ["Job", "new_id"]
 
 
+def new_id() -> str:
+    """Make an id of 32 hexadecimal digits for a job, a group or a trace."""
+    return os.urandom(16).hex()
+
+
 @dataclass(kw_only=True)
 class Job:
     """A list of runs.
@@ -21,7 +26,7 @@ class Job:
     """
 
     name: str
-    id: str = field(default_factory=lambda: new_id())
+    id: str = field(default_factory=new_id)
     runs: list[Run] = field(default_factory=list)
     group: int = 1
     taskset_id: str | None = None
@@ -49,8 +54,3 @@ class Job:
         for run in self.runs:
             results.setdefault(run.slug, []).append(run)
         return results
-
-
-def new_id() -> str:
-    """Make an id of 32 hexadecimal digits for a job, a group or a trace."""
-    return os.urandom(16).hex()

@@ -50,16 +50,18 @@ async def rollout(
         asyncio.CancelledError: the caller was cancelled; the task is cancelled without grading first.
     """
     run = Run(task, trace_id=trace_id or new_id(), job_id=job_id, group_id=group_id)
+    limit = asyncio.timeout(rollout_timeout)
     try:
-        async with asyncio.timeout(rollout_timeout) as limit:
+        async with limit:
             await _drive(run, agent, runtime)
     except asyncio.CancelledError:
         run.trace.status = "cancelled"
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  any failure is this run's, and never its siblings'
         if limit.expired():
-            error = DeadlineError(f"the rollout was not over within {rollout_timeout:g} s")
-        run.fail(error, run.phase)
+            run.fail(DeadlineError(f"the rollout was not over within {rollout_timeout:g} s"), run.phase)
+        else:
+            run.fail(error, run.phase)
     finally:
         run._client = None
     return run
@@ -106,7 +108,7 @@ async def _connected(run: Run, provider: Provider, placed: Any) -> AsyncIterator
     try:
         yield client
     except BaseException as error:
-        if not isinstance(error, HudProtocolError) or run.phase != "start":
+        if not isinstance(error, HudProtocolError):  # after an error reply nothing is started any more
             await _cancel(client)
         raise
     finally:
@@ -163,9 +165,10 @@ async def _work(run: Run, agent: Agent, client: Client) -> None:
     run.phase = "agent"
     begun = time.perf_counter()
     timeout_s = (run.task.agent_config or {}).get("timeout_seconds")
+    limit = asyncio.timeout(timeout_s)
+    heart = _Heart(client, limit)
     try:
-        async with asyncio.timeout(timeout_s) as limit:
-            heart = _Heart(client, limit)
+        async with limit:
             try:
                 answer = await agent(run)
             finally:
@@ -180,7 +183,7 @@ async def _work(run: Run, agent: Agent, client: Client) -> None:
         else:
             run.fail(error, "agent", message=f"the agent was not done within {timeout_s:g} s")
             run.trace.stop_reason = "timeout"
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  the agent's failure is noted, and the task graded all the same
         run.fail(error, "agent", message=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
     run.timings.agent = time.perf_counter() - begun
 

@@ -127,9 +127,7 @@ class Timings:
     @property
     def total(self) -> float:
         """Seconds in all phases together."""
-        return (
-            self.provision + self.connect + self.start + self.agent + self.grade + self.verify + self.release
-        )
+        return self.provision + self.connect + self.start + self.agent + self.grade + self.verify + self.release
 
 
 class Run:
@@ -224,8 +222,8 @@ class Run:
                 continue
             role = "assistant" if turn.get("role") == "assistant" else "user"
             content = turn["content"]
-            for block in content if isinstance(content, list) else [content]:
-                messages.append({"role": role, "content": block})
+            blocks = content if isinstance(content, list) else [content]
+            messages.extend({"role": role, "content": block} for block in blocks)
         return messages
 
     @property

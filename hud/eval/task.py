@@ -170,7 +170,7 @@ def default_slug(task_id: str, args: Mapping[str, Any]) -> str:
     if not args:
         return task_id
     try:
-        from _sha1 import sha1  # `hashlib` would load OpenSSL, a quarter of what `hud task list` may cost
+        from _sha1 import sha1  # type: ignore[import-not-found]  # `hashlib` would load OpenSSL, a quarter of what `hud task list` may cost
     except ImportError:
         from hashlib import sha1
     text = json.dumps(args, sort_keys=True, default=str)

@@ -32,9 +32,7 @@ class Taskset:
         taskset_id: The platform's id, when it came from there.
     """
 
-    def __init__(
-        self, name: str | None = None, tasks: Iterable[Task] = (), *, taskset_id: str | None = None
-    ) -> None:
+    def __init__(self, name: str | None = None, tasks: Iterable[Task] = (), *, taskset_id: str | None = None) -> None:
         self.name = name or "taskset"
         self.taskset_id = taskset_id
         self._tasks: dict[str, Task] = {}
@@ -177,9 +175,7 @@ class Taskset:
         return job
 
 
-def _check_limits(
-    tasks: Taskset, group: int, max_concurrent: int | None, rollout_timeout: float | None
-) -> None:
+def _check_limits(tasks: Taskset, group: int, max_concurrent: int | None, rollout_timeout: float | None) -> None:
     if group < 1:
         raise UsageError(f"group is {group}: give at least 1")
     if max_concurrent is not None and max_concurrent < 1:

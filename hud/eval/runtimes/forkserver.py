@@ -76,7 +76,7 @@ def _child(environments: list[Environment], name: str, lifeline: socket.socket) 
         code = 0
     except HudError as error:
         _send(lifeline, _failure(error))
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001  a hook of the author may raise anything
         _send(lifeline, {"error": f"{type(error).__name__}: {error}", "hint": None})
     finally:
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""`LocalRuntime`: the fastest iteration. A path is served by a forked child a rollout, a live object in this process."""
+"""`LocalRuntime`: a path is served by a forked child a rollout, a live object in this process."""
 
 from __future__ import annotations
 
@@ -240,7 +240,9 @@ async def _reply(line: socket.socket, timeout_s: float, who: str) -> dict[str, A
                     raise RuntimeStartError(f"{who} ended before it was ready", hint="its output is above")
                 data += chunk
     except TimeoutError:
-        raise DeadlineError(f"{who} was not ready within {timeout_s:g} s", hint="ready_timeout=… gives it more") from None
+        raise DeadlineError(
+            f"{who} was not ready within {timeout_s:g} s", hint="ready_timeout=… gives it more"
+        ) from None
     reply: dict[str, Any] = json.loads(data)
     return reply
 
