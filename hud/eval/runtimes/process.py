@@ -30,9 +30,7 @@ class SubprocessRuntime:
         ready_timeout: Seconds in which the child has to accept.
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], *, env: str | None = None, ready_timeout: float = 120.0
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, env: str | None = None, ready_timeout: float = 120.0) -> None:
         self.path = os.fspath(path)
         self.env = env
         self.ready_timeout = ready_timeout
@@ -101,7 +99,9 @@ class _Output:
             self._line(rest)
         if not self._port.done():
             code = await self._process.wait()
-            error = RuntimeStartError(f"the environment ended with exit code {code} before it was ready{self._quoted()}")
+            error = RuntimeStartError(
+                f"the environment ended with exit code {code} before it was ready{self._quoted()}"
+            )
             self._port.set_exception(error)
             self._port.exception()  # nobody may be waiting any more
 
