@@ -12,12 +12,11 @@ import asyncio
 import gc
 import json
 import os
-import signal
 import socket
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from hud.environment.environment import Environment
 from hud.environment.server import ControlServer
@@ -48,31 +47,59 @@ def main(path: str, control_fd: int) -> None:
     gc.collect()
     gc.freeze()
     children: set[int] = set()
+    spare = _fork(environments, control)
+    _send(control, {"files": source_files(path), "threads": threading.active_count()})
     while True:
-        try:
-            data, descriptors, _, _ = socket.recv_fds(control, _REQUEST_BYTES, 1)
-        except InterruptedError:
-            continue
+        data, descriptors = _receive(control)
         if not data:
             break
-        (lifeline,) = descriptors
-        pid = os.fork()
-        if pid == 0:
-            control.close()
-            _child(environments, json.loads(data).get("env"), socket.socket(fileno=lifeline))
-        os.close(lifeline)
-        children.add(pid)
+        try:
+            socket.send_fds(spare.line, [data], descriptors)
+        except OSError:  # somebody killed it
+            spare = _fork(environments, control)
+            socket.send_fds(spare.line, [data], descriptors)
+        os.close(descriptors[0])
+        spare.line.close()
+        children.add(spare.pid)
+        # The next rollout finds its child waiting: a fork costs more than the exchange it is for.
+        spare = _fork(environments, control)
         children -= _ended(children)
-    _see_out(children)
+    spare.line.close()
+    _see_out(children | {spare.pid})
 
 
-def _child(environments: list[Environment], name: str, lifeline: socket.socket) -> None:
+class _Spare(NamedTuple):
+    """A child that waits for its rollout: its process id, and the socket by which it is told."""
+
+    pid: int
+    line: socket.socket
+
+
+def _fork(environments: list[Environment], control: socket.socket) -> _Spare:
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        control.close()
+        ours.close()
+        _child(environments, theirs)
+    theirs.close()
+    return _Spare(pid, ours)
+
+
+def _child(environments: list[Environment], line: socket.socket) -> None:
     """Serve one rollout in a process group of its own, then end without the parent's exit handlers."""
+    lifeline: socket.socket | None = None
     code = 1
     try:
         os.setsid()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; a terminal's Ctrl-C reaches it
-        asyncio.run(_serve(_choose(environments, name), lifeline))
+        if (numpy := sys.modules.get("numpy")) is not None:  # the standard library reseeds itself after a fork
+            numpy.random.seed()
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        data, descriptors = _receive(line)
+        if data:
+            lifeline = socket.socket(fileno=descriptors[0])
+            loop.run_until_complete(_serve(_choose(environments, json.loads(data).get("env")), lifeline))
         code = 0
     except HudError as error:
         _send(lifeline, _failure(error))
@@ -118,7 +145,18 @@ def _choose(environments: list[Environment], name: str | None) -> Environment:
     return matches[0]
 
 
-def _send(line: socket.socket, message: dict[str, Any]) -> None:
+def _receive(line: socket.socket) -> tuple[bytes, list[int]]:
+    """Wait for a request and the descriptor that comes with it; empty when the other side is gone."""
+    try:
+        data, descriptors, _, _ = socket.recv_fds(line, _REQUEST_BYTES, 1)
+    except ConnectionResetError:
+        return b"", []
+    return data, descriptors
+
+
+def _send(line: socket.socket | None, message: dict[str, Any]) -> None:
+    if line is None:
+        return
     try:
         line.sendall(json.dumps(message).encode() + b"\n")
     except OSError:
