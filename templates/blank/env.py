@@ -1,4 +1,7 @@
-"""The environment my-env: what a task asks (the first yield) and what an answer is worth (the second)."""
+"""The environment my-env: two small tasks with exact answers, to make your own.
+
+A task asks with its first yield and says with its second what the answer is worth.
+"""
 
 from hud import Environment
 

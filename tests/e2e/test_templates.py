@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -27,9 +28,11 @@ from hud.client import Client, connect
 from hud.client.blocking import Connection
 from hud.environment.source import collect_tasks
 from hud.eval.task import Task
+from hud.wire import TOKEN_VARIABLE
 from tests import bench
 
 TEMPLATES = bench.ROOT / "templates"
+LONGEST_S = 900  # the first test on an image waits for its build, which may fetch a browser from a slow mirror
 NAMES = ["blank", "coding", "browser", "gpu"]
 
 
@@ -185,10 +188,10 @@ def test_every_template_holds_what_a_newcomer_expects(template: str) -> None:
 class Container:
     """A running container of a template's image."""
 
-    def __init__(self, image: str) -> None:
+    def __init__(self, image: str, *run_args: str) -> None:
         self.docker = bench.require_docker()
         self.name = f"hud-test-{uuid.uuid4().hex[:12]}"
-        self.call("run", "--detach", "--name", self.name, "--publish", "127.0.0.1::8765", image)
+        self.call("run", "--detach", "--name", self.name, "--publish", "127.0.0.1::8765", *run_args, image)
 
     def call(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run([self.docker, *arguments], capture_output=True, text=True, timeout=60, check=False)
@@ -203,7 +206,7 @@ class Container:
         return f"tcp://{self.call('port', self.name, '8765/tcp').stdout.split()[0]}"
 
     def wait_until_ready(self) -> None:
-        with Connection.open(self.url, timeout_s=60):
+        with Connection.open(self.url, timeout_s=60, token=os.environ.get(TOKEN_VARIABLE)):
             pass
 
     def files_of(self, folder: str) -> list[str]:
@@ -213,11 +216,11 @@ class Container:
 
 
 @pytest.fixture
-def container(template_image: Callable[[str], str]) -> Iterator[Callable[[str], Container]]:
+def container(template_image: Callable[[str], str]) -> Iterator[Callable[..., Container]]:
     started: list[Container] = []
 
-    def start(template: str) -> Container:
-        started.append(Container(template_image(template)))
+    def start(template: str, *run_args: str) -> Container:
+        started.append(Container(template_image(template), *run_args))
         started[-1].wait_until_ready()
         return started[-1]
 
@@ -227,20 +230,59 @@ def container(template_image: Callable[[str], str]) -> Iterator[Callable[[str], 
 
 
 @pytest.mark.docker
+@pytest.mark.timeout(LONGEST_S)
 @pytest.mark.parametrize("template", ["blank", "coding", "gpu"])
-def test_tasks_of_an_image_run_through_docker_exec(container: Callable[[str], Container], template: str) -> None:
+def test_tasks_of_an_image_run_through_docker_exec(container: Callable[..., Container], template: str) -> None:
     run1 = container(template)
-    listed = run1.exec("hud", "task", "list")
+    listed = [line.split("\t")[0] for line in run1.exec("hud", "task", "list").splitlines()]
+    assert listed == [row.slug for row in collect_tasks(str(TEMPLATES / template / "tasks.py"))]
     for _, task, args, right, wrong in (case for case in SCRIPTED if case[0] == template):
-        assert task in listed
         for answer, score in ((right, 1.0), *((answer, 0.0) for answer in wrong)):
             assert run1.exec("hud", "task", "start", task, "--args", json.dumps(args)).strip()
             assert float(run1.exec("hud", "task", "grade", task, "--answer", answer)) == score, (task, args, answer)
 
 
 @pytest.mark.docker
+@pytest.mark.timeout(LONGEST_S)
+@pytest.mark.parametrize("template", ["blank", "coding", "gpu"])
+def test_the_commands_of_a_readme_work_as_written(
+    scaffold: Callable[[str], Path], template_image: Callable[[str], str], template: str
+) -> None:
+    folder, docker, run1 = scaffold(template), bench.require_docker(), f"hud-test-{uuid.uuid4().hex[:12]}"
+    commands = re.findall(r"^    (docker (?!build).*)$", (folder / "README.md").read_text(), re.MULTILINE)
+    script = "\n".join(commands).replace("--gpus all", "").replace(folder.name, template_image(template))
+    script = f'docker() {{ {docker} "$@"; }}\n{script.replace("run1", run1)}'
+    try:
+        done = subprocess.run(["bash", "-e", "-c", script], cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        *_, score, removed = done.stdout.splitlines()
+        assert (score, removed) == ("1.0", run1)
+    finally:
+        subprocess.run([docker, "rm", "--force", run1], capture_output=True, check=False)
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(LONGEST_S)
+@pytest.mark.parametrize(
+    ("template", "printed"), [("blank", "1.0"), ("coding", "0.0"), ("gpu", "1.0 cpu (plain Python)")]
+)
+def test_the_python_of_a_readme_works_as_written(
+    scaffold: Callable[[str], Path], template_image: Callable[[str], str], template: str, printed: str
+) -> None:
+    folder = scaffold(template)
+    blocks = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    program = "\n".join(block for block in blocks if "tcp://" not in block)
+    program = program.replace(f'DockerRuntime("{folder.name}"', f'DockerRuntime("{template_image(template)}"')
+    program = program.replace('run_args=["--gpus", "all"]', "run_args=[]")
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == printed
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(LONGEST_S)
 @pytest.mark.slow
-def test_the_browser_image_refuses_a_guess_through_docker_exec(container: Callable[[str], Container]) -> None:
+def test_the_browser_image_refuses_a_guess_through_docker_exec(container: Callable[..., Container]) -> None:
     run1 = container("browser")
     assert "http://127.0.0.1:" in run1.exec("hud", "task", "start", "read_code")
     assert float(run1.exec("hud", "task", "grade", "read_code", "--answer", "000000")) == 0.0
@@ -249,8 +291,9 @@ def test_the_browser_image_refuses_a_guess_through_docker_exec(container: Callab
 
 
 @pytest.mark.docker
+@pytest.mark.timeout(LONGEST_S)
 @pytest.mark.parametrize("template", ["blank", "coding", "gpu", pytest.param("browser", marks=pytest.mark.slow)])
-def test_a_container_stops_cleanly_with_a_task_open(container: Callable[[str], Container], template: str) -> None:
+def test_a_container_stops_cleanly_with_a_task_open(container: Callable[..., Container], template: str) -> None:
     run1 = container(template)
     task = {"blank": "fix_bug", "coding": "fix_bug", "gpu": "steer", "browser": "read_code"}[template]
     run1.exec("hud", "task", "start", task)
@@ -283,8 +326,9 @@ def workspace_in(prompt: str) -> str:
 
 
 @pytest.mark.docker
+@pytest.mark.timeout(LONGEST_S)
 async def test_an_agent_mends_the_repository_through_the_tunnelled_shell(
-    container: Callable[[str], Container],
+    container: Callable[..., Container],
 ) -> None:
     async with connect(container("coding").url) as client, agent_shell(client) as shell:
         for difficulty in (1, 2, 3):
@@ -296,6 +340,42 @@ async def test_an_agent_mends_the_repository_through_the_tunnelled_shell(
             assert mended.exit_status == 0, mended.stderr
             assert (await client.grade({"answer": "done"}))["score"] == 1.0
             assert (await shell.run(f"test -e {workspace}")).exit_status == 1
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(LONGEST_S)
+async def test_the_token_of_a_channel_stays_out_of_the_agents_reach(
+    container: Callable[..., Container], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, "7f3a-of-the-test")
+    run1 = container("coding", "--env", TOKEN_VARIABLE)
+    assert run1.exec("hud", "task", "start", "fix_bug")  # docker exec has the container's environment
+    async with connect(run1.url) as client, agent_shell(client) as shell:
+        looked = await shell.run(
+            "env; cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'; ps -e -o args 2>/dev/null"
+        )
+        assert "7f3a" not in str(looked.stdout)
+        tried = await shell.run("hud task grade fix_bug --answer ''")
+        assert tried.exit_status == 4, tried.stderr
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(LONGEST_S)
+async def test_without_root_the_shell_and_the_grader_are_the_author(container: Callable[..., Container]) -> None:
+    source = f"{TEMPLATES / 'coding'}:/src:ro"
+    run1 = container("coding", "--user", "agent", "--volume", source, "--workdir", "/src", "--env", "WORKSPACES=")
+    async with connect(run1.url) as client, agent_shell(client) as shell:
+        started = await client.start_task("fix_bug", {"difficulty": 2})
+        workspace = started["bindings"]["shell"]["cwd"]
+        assert workspace.startswith("/tmp/")
+        assert workspace in started["prompt"]
+        mended = await shell.run(f"cd {workspace} && git apply -", input=patch(2))
+        assert mended.exit_status == 0, mended.stderr
+        assert (await client.grade({"answer": "done"}))["score"] == 1.0
+        await shell.run("nohup sleep 1000 >/dev/null 2>&1 </dev/null &")
+    assert "no user 'agent' to act as" in run1.call("logs", run1.name).stderr
+    run1.call("stop", "--time", "20", run1.name)
+    assert [name for name in run1.files_of("/tmp") if "my-env" in name] == []
 
 
 FORGED_REPORT = """
@@ -334,7 +414,8 @@ CHEATS = {
 
 
 @pytest.mark.docker
-async def test_an_agent_cannot_forge_the_verdict(container: Callable[[str], Container]) -> None:
+@pytest.mark.timeout(LONGEST_S)
+async def test_an_agent_cannot_forge_the_verdict(container: Callable[..., Container]) -> None:
     async with connect(container("coding").url) as client:
         for name, cheat in CHEATS.items():
             workspace = workspace_in((await client.start_task("fix_bug", {"difficulty": 1}))["prompt"])
@@ -404,8 +485,9 @@ async def page_of(client: Client, prompt: str) -> AsyncIterator[Page]:
 
 
 @pytest.mark.docker
+@pytest.mark.timeout(LONGEST_S)
 @pytest.mark.slow
-async def test_an_agent_reads_a_code_in_the_tunnelled_browser(container: Callable[[str], Container]) -> None:
+async def test_an_agent_reads_a_code_in_the_tunnelled_browser(container: Callable[..., Container]) -> None:
     async with connect(container("browser").url) as client:
         prompt = (await client.start_task("read_code"))["prompt"]
         async with page_of(client, prompt) as page:
@@ -418,8 +500,9 @@ async def test_an_agent_reads_a_code_in_the_tunnelled_browser(container: Callabl
 
 
 @pytest.mark.docker
+@pytest.mark.timeout(LONGEST_S)
 @pytest.mark.slow
-async def test_an_agent_sends_an_order_in_the_tunnelled_browser(container: Callable[[str], Container]) -> None:
+async def test_an_agent_sends_an_order_in_the_tunnelled_browser(container: Callable[..., Container]) -> None:
     wanted = {"item": "coffee", "quantity": 12, "customer": "Łukasz O'Neill"}
     async with connect(container("browser").url) as client:
         for quantity, score in ((11, 0.0), (12, 1.0)):
