@@ -16,6 +16,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hud.environment.ending import end_process
 from hud.environment.environment import Environment
 from hud.environment.runner import Runner
 from hud.environment.session import Session
@@ -442,4 +443,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

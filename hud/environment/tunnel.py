@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from typing import cast
-from urllib.parse import urlsplit
 
 from hud.capabilities import Capability
 
@@ -66,6 +65,8 @@ class Splice(asyncio.Protocol):
 
 def address(capability: Capability) -> tuple[str, int] | None:
     """Give host and port of a capability's daemon, or None when its URL has none."""
+    from urllib.parse import urlsplit  # only an environment with capabilities needs it
+
     try:
         parts = urlsplit(capability.url)
         host, port = parts.hostname, parts.port

@@ -18,6 +18,7 @@ import threading
 import time
 from typing import Any, NamedTuple
 
+from hud.environment.ending import end_process
 from hud.environment.environment import Environment
 from hud.environment.server import ControlServer
 from hud.environment.source import load_environments, source_files, source_folder
@@ -106,9 +107,7 @@ def _child(environments: list[Environment], line: socket.socket) -> None:
     except BaseException as error:  # noqa: BLE001  a hook of the author may raise anything
         _send(lifeline, {"error": f"{type(error).__name__}: {error}", "hint": None})
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        end_process(code, forked=True)
 
 
 async def _serve(environment: Environment, lifeline: socket.socket) -> None:

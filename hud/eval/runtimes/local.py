@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ from hud.environment.server import ControlServer
 from hud.errors import DeadlineError, EnvironmentLoadError, NotFoundError, RuntimeStartError, UsageError
 from hud.eval.runtimes import Runtime
 from hud.eval.runtimes.lifeline import gone, kill_group
+from hud.eval.runtimes.teardown import Teardown
 from hud.eval.task import Task
 
 __all__ = ["LocalRuntime"]
@@ -50,25 +51,22 @@ class LocalRuntime:
         self.source = source
         self.env = env
         self.ready_timeout = ready_timeout
-        self._depth = 0
         self._parent: _WarmParent | None = None
         self._serving: _Serving | None = None
         self._starting = asyncio.Lock()
         self._seats = asyncio.Semaphore(width)
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._teardown = Teardown(self._close)
 
     async def __aenter__(self) -> Self:
-        self._depth += 1
+        self._teardown.enter()
         return self
 
     async def __aexit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self._depth -= 1
-        if self._depth:
-            return
-        if self._leaving:
-            await asyncio.wait(self._leaving)
+        await self._teardown.leave()
+
+    async def _close(self) -> None:
         parent, self._parent = self._parent, None
         if parent is not None:
             await parent.close()
@@ -82,12 +80,12 @@ class LocalRuntime:
         if isinstance(self.source, Environment):
             return self._live(self.source)
         if isinstance(self.source, str | os.PathLike):
-            return self._forked(task)
+            return self._forked(os.fspath(self.source), task)
         return self._built(self.source, task)
 
     @asynccontextmanager
     async def _live(self, environment: Environment) -> AsyncIterator[Runtime]:
-        async with self, self._seats:
+        async with self._teardown.user(), self._seats:
             if self._serving is None:
                 async with self._starting:
                     if self._serving is None:
@@ -103,26 +101,24 @@ class LocalRuntime:
             await serving.close()
 
     @asynccontextmanager
-    async def _forked(self, task: Task) -> AsyncIterator[Runtime]:
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self)
-            async with self._starting:
-                if self._parent is None or self._parent.stale():
-                    old, self._parent = self._parent, None
-                    if old is not None:
-                        self._later(old.close())
-                    self._parent = await _WarmParent.open(os.fspath(self.source), self.ready_timeout)  # type: ignore[arg-type]
-            child = await self._parent.fork(self.env or task.env, self.ready_timeout)
+    async def _forked(self, path: str, task: Task) -> AsyncIterator[Runtime]:
+        async with self._teardown.user():
+            parent = await self._warm_parent(path)
+            child = await parent.fork(self.env or task.env, self.ready_timeout)
             try:
                 yield Runtime(f"tcp://127.0.0.1:{child.port}")
             finally:
-                # The child's hooks run on after the reward is known; the job waits for them at its end.
-                self._later(child.close())
+                self._teardown.later(child.close())
 
-    def _later(self, leaving: Any) -> None:
-        task = asyncio.ensure_future(leaving)
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+    async def _warm_parent(self, path: str) -> _WarmParent:
+        """Give the parent that has imported the source as it is now."""
+        async with self._starting:
+            if self._parent is None or self._parent.stale():
+                outdated, self._parent = self._parent, None
+                if outdated is not None:
+                    self._teardown.later(outdated.close())
+                self._parent = await _WarmParent.open(path, self.ready_timeout)
+            return self._parent
 
 
 class _Serving:

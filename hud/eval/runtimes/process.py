@@ -8,11 +8,14 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import Self
 
 from hud.errors import DeadlineError, NotFoundError, RuntimeStartError
 from hud.eval.runtimes import Runtime
 from hud.eval.runtimes.lifeline import STOP_LIMIT_S, kill_group
 from hud.eval.runtimes.local import child_environment
+from hud.eval.runtimes.teardown import Teardown
 from hud.eval.task import Task
 
 __all__ = ["SubprocessRuntime"]
@@ -34,6 +37,16 @@ class SubprocessRuntime:
         self.path = os.fspath(path)
         self.env = env
         self.ready_timeout = ready_timeout
+        self._teardown = Teardown()
+
+    async def __aenter__(self) -> Self:
+        self._teardown.enter()
+        return self
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        await self._teardown.leave()
 
     def __call__(self, task: Task) -> AbstractAsyncContextManager[Runtime]:
         if task.runtime_config is not None:
@@ -45,21 +58,22 @@ class SubprocessRuntime:
         if not os.path.exists(self.path):
             raise NotFoundError(f"no such file or folder: {self.path}")
         path = os.path.abspath(self.path)
-        # The child stops when its standard input ends, so it cannot outlive this process.
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "hud.environment.server", path, "--env", self.env or task.env, "--lifeline"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            cwd=path if os.path.isdir(path) else os.path.dirname(path),
-            env=child_environment(),
-        )
-        output = _Output(process)
-        try:
-            yield Runtime(f"tcp://127.0.0.1:{await output.port(self.ready_timeout)}")
-        finally:
-            await asyncio.shield(_stop(process, output))
+        async with self._teardown.user():
+            # The child stops when its standard input ends, so it cannot outlive this process.
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "hud.environment.server", path, "--env", self.env or task.env, "--lifeline"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+                cwd=path if os.path.isdir(path) else os.path.dirname(path),
+                env=child_environment(),
+            )
+            output = _Output(process)
+            try:
+                yield Runtime(f"tcp://127.0.0.1:{await output.port(self.ready_timeout)}")
+            finally:
+                self._teardown.later(_stop(process, output))
 
 
 class _Output:
