@@ -1,0 +1,179 @@
+"""`hud task … --image` and `--container`: the same command, run inside a container through the engine's exec API."""
+
+from __future__ import annotations
+
+import json
+
+from hud.errors import HudError, RuntimeStartError
+from hud_cli import output
+from hud_cli.task import check_timeout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    Frame = dict[str, Any]
+
+__all__ = ["grade", "run", "start"]
+
+
+def start(
+    task: str,
+    *,
+    args: str | None,
+    image: str | None,
+    container: str | None,
+    run_args: Sequence[str],
+    timeout_s: float | None,
+) -> Frame:
+    """Start a task in a container. A fresh one is left running, and its name is said on stderr."""
+    words = _words("start", task, args, timeout_s)
+    if image is None:
+        return _exchange(container or "", words)
+    with _Fresh(image, run_args, kept=True) as fresh:
+        frame = _exchange(fresh.name, words, image=image)
+        fresh.leave()
+    output.note(f"Container: {fresh.name}")
+    return frame
+
+
+def grade(task: str, *, args: str | None, answer: str, container: str, timeout_s: float | None) -> Frame:
+    """Grade the task that is parked in a container."""
+    return _exchange(container, _words("grade", task, args, timeout_s), answer=answer)
+
+
+def run(
+    task: str,
+    *,
+    args: str | None,
+    answer: str,
+    image: str | None,
+    container: str | None,
+    run_args: Sequence[str],
+    timeout_s: float | None,
+) -> Frame:
+    """Start and grade in a container; a fresh one is removed."""
+    if image is None:
+        return _exchange(container or "", _words("run", task, args, timeout_s), answer=answer)
+    with _Fresh(image, run_args, kept=False) as fresh:
+        # Nothing is parked in a fresh container, so `grade` starts the task, and images of the public SDK know it too.
+        return _exchange(fresh.name, _words("grade", task, args, timeout_s), answer=answer, image=image)
+
+
+class _Fresh:
+    """A container for one exchange; it is removed on leaving, unless `leave` was called.
+
+    Attributes:
+        name: Its name, known before it exists.
+    """
+
+    def __init__(self, image: str, run_args: Sequence[str], *, kept: bool) -> None:
+        self.image = image
+        self.run_args = run_args
+        self.kept = kept
+        self.name = ""
+        self._stays = False
+
+    def __enter__(self) -> _Fresh:
+        from hud_cli.signals import exit_on_sigterm
+
+        docker_engine = _engine()
+        exit_on_sigterm()
+        try:
+            docker_engine.run_detached(
+                self.image,
+                kept=self.kept,
+                run_args=list(self.run_args),
+                on_named=lambda name: setattr(self, "name", name),
+            )
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def leave(self) -> None:
+        """Leave the container running."""
+        self._stays = True
+
+    def __exit__(self, *_: object) -> None:
+        if self.name and not self._stays:
+            _engine().remove(self.name)
+
+
+def _words(verb: str, task: str, args: str | None, timeout_s: float | None) -> list[str]:
+    check_timeout(timeout_s)
+    words = ["hud", "task", verb, "--json"]
+    if args is not None:
+        words += ["--args", args]
+    if timeout_s is not None:
+        words += ["--timeout", f"{timeout_s:g}"]
+    if verb != "start":
+        words += ["--answer-file", "-"]
+    return [*words, "--", task]
+
+
+def _exchange(container: str, words: list[str], *, answer: str | None = None, image: str | None = None) -> Frame:
+    """Run one command in the container and give the frame it printed.
+
+    Raises:
+        HudError: what the command failed with, by its own kind, message, hint and exit code.
+    """
+    docker_engine = _engine()
+    # An answer of megabytes fits no argument list.
+    stdin = None if answer is None else answer.encode("utf-8", "surrogatepass")
+    try:
+        result = docker_engine.exec_in(container, words, stdin=stdin)
+    except RuntimeStartError:
+        _raise_if_ended(container, image)
+        raise
+    if result.stderr:
+        output.note(result.stderr.decode(errors="replace").rstrip("\n"))
+    try:
+        frame = json.loads(result.stdout)
+    except ValueError:
+        frame = None
+    if result.exit_code == 0 and isinstance(frame, dict):
+        return frame
+    _raise_if_ended(container, image)
+    if isinstance(frame, dict) and isinstance(frame.get("message"), str):
+        raise _told(frame, result.exit_code)
+    said = result.stdout.decode(errors="replace").strip()
+    raise HudError(
+        f"`{' '.join(words[:3])}` in container {container!r} ended with exit code {result.exit_code}"
+        + (f" and printed no JSON: {said[:200]}" if said else " and printed nothing"),
+        hint=f"docker exec {container} hud task list",
+    )
+
+
+def _raise_if_ended(container: str, image: str | None) -> None:
+    """Say how a fresh container ended, with its last lines, when it did."""
+    if image is None:
+        return
+    docker_engine = _engine()
+    state = docker_engine.state(container)
+    if not state.running:
+        raise docker_engine.ended(docker_engine.ContainerSpec(image=image, name=container), state)
+
+
+def _told(report: Frame, exit_code: int) -> HudError:
+    """Give the error that the command inside reported."""
+    suggestion = report.get("suggestion")
+    hint = suggestion if isinstance(suggestion, str) else None
+    error = HudError(report["message"], hint=hint, exit_code=exit_code)
+    error.kind = str(report.get("error", error.kind))
+    return error
+
+
+def _engine() -> Any:
+    """Import the engine's functions, which an image does not have."""
+    try:
+        import docker  # noqa: F401  # its absence is the question
+    except ModuleNotFoundError as error:
+        raise HudError(
+            "--image and --container need the package docker, which is not installed here",
+            hint="they are for a workstation: pip install hud-cli, with its dependencies",
+        ) from error
+    from hud.eval.runtimes import docker_engine
+
+    return docker_engine

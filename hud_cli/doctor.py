@@ -1,0 +1,339 @@
+"""`hud doctor`: what is there, what is missing, and what to do about it, in one screen."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar, assert_never
+
+import typer
+
+from hud.errors import DeadlineError, HudError, UnreachableError
+from hud.version import __version__
+from hud_cli import output
+
+__all__ = ["Finding", "doctor", "examine"]
+
+_T = TypeVar("_T")
+Status = Literal["ok", "warn", "missing", "broken"]
+
+ENGINE_LIMIT_S = 10.0
+PLATFORM_LIMIT_S = 3.0
+LOW_DISK_BYTES = 5 * 10**9
+LOW_MEMORY_BYTES = 2 * 10**9
+DEFAULT_PLATFORM = "https://api.hud.ai"
+DEPENDENCIES = ("typer", "rich", "docker", "httpx", "tomli", "watchfiles")
+
+_NO_LIMIT_BYTES = 1 << 60  # how cgroup v1 says that there is no limit: the largest page-aligned integer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line of the screen.
+
+    Attributes:
+        status: "warn" works with less, "missing" is optional and absent, "broken" has to be mended.
+        detail: What was seen.
+        hint: What to do, or None.
+    """
+
+    name: str
+    status: Status
+    detail: str
+    hint: str | None = None
+
+
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document, errors included.")] = False,
+) -> int:
+    """Say what is there, what is missing, and what to do about it.
+
+    Exits with 1 when something is broken that every command needs; a missing Docker engine is not: tasks run on
+    local processes too. Asks nothing of the network, but the platform that a key or an address configures.
+    """
+    findings = []
+    for finding in examine():
+        findings.append(finding)
+        if not json:
+            _show(finding)
+    broken = any(finding.status == "broken" for finding in findings)
+    if json:
+        output.document({"ok": not broken, "findings": [asdict(finding) for finding in findings]})
+    return 1 if broken else 0
+
+
+def examine() -> Iterator[Finding]:
+    """Look at one thing after the other."""
+    yield _python()
+    yield _hud()
+    yield from _engine()
+    yield _buildkit()
+    yield _disk("disk here", Path.cwd())
+    yield _memory()
+    yield _cgroup()
+    key = setting("HUD_API_KEY")
+    yield Finding(
+        name="API key",
+        status="ok" if key else "missing",
+        detail="HUD_API_KEY is set" if key else "HUD_API_KEY is not set",
+        hint=None if key else "only a platform needs one: export HUD_API_KEY=…, or put it into ~/.hud/.env",
+    )
+    yield _platform(setting("HUD_API_URL"), has_key=bool(key))
+
+
+def setting(name: str) -> str | None:
+    """Give a setting: of the process environment, ./.env, or ~/.hud/.env, in this order."""
+    if value := os.environ.get(name):
+        return value
+    for path in (Path(".env"), Path.home() / ".hud" / ".env"):
+        try:
+            lines = path.read_text("utf-8", errors="replace").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            key, equals, value = line.strip().removeprefix("export ").partition("=")
+            if equals and key.strip() == name and (value := _unquoted(value.strip())):
+                return value
+    return None
+
+
+def _unquoted(value: str) -> str:
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        return value[1:-1]
+    return value.partition(" #")[0].rstrip()
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    supported = sys.version_info >= (3, 11)
+    return Finding(
+        name="Python",
+        status="ok" if supported else "broken",
+        detail=f"{version}, {sys.executable}",
+        hint=None if supported else "install Python 3.11 or newer",
+    )
+
+
+def _hud() -> Finding:
+    absent = [name for name in DEPENDENCIES if find_spec(name) is None]
+    return Finding(
+        name="hud",
+        status="broken" if absent else "ok",
+        detail=f"{__version__}, {Path(__file__).resolve().parent.parent}"
+        + (f"; lacks {', '.join(absent)}" if absent else ""),
+        hint="pip install hud-cli, with its dependencies" if absent else None,
+    )
+
+
+def _engine() -> Iterator[Finding]:
+    try:
+        from hud.eval.runtimes import docker_engine
+
+        info = _within(docker_engine.engine_info, limit_s=ENGINE_LIMIT_S)
+    except (HudError, ModuleNotFoundError) as error:
+        status: Status = "missing" if isinstance(error, UnreachableError | ModuleNotFoundError) else "warn"
+        hint = getattr(error, "hint", None) or "pip install hud-cli, with its dependencies"
+        yield Finding(name="Docker engine", status=status, detail=str(error), hint=hint)
+        return
+    rootless = ", rootless" if info.rootless else ""
+    where = f"{info.endpoint.source} ({info.endpoint.url})"
+    yield Finding(
+        name="Docker engine",
+        status="ok",
+        detail=f"{info.version}, API {info.api_version}, {info.platform}{rootless}, {where}",
+    )
+    low = info.free_bytes is not None and info.free_bytes < LOW_DISK_BYTES
+    free = "" if info.free_bytes is None else f", {_bytes(info.free_bytes)} free"
+    yield Finding(
+        name="Docker disk",
+        status="warn" if low else "ok",
+        detail=f"{info.root_folder} ({info.storage_driver}){free}",
+        hint="docker system df; docker system prune; hud cleanup" if low else None,
+    )
+    small = 0 < info.memory_bytes < LOW_MEMORY_BYTES
+    yield Finding(
+        name="Docker limits",
+        status="warn" if small else "ok",
+        detail=f"{info.cpus} CPUs, {_bytes(info.memory_bytes)} memory, cgroup v{info.cgroup_version}",
+        hint="give the engine more memory" if small else None,
+    )
+
+
+def _buildkit() -> Finding:
+    hint = "install the buildx plug-in; without it docker build ignores secrets and cache mounts"
+    try:
+        from hud.eval.runtimes import docker_engine
+
+        path = _within(docker_engine.build_client, limit_s=ENGINE_LIMIT_S)
+    except (HudError, ModuleNotFoundError) as error:
+        return Finding(name="BuildKit", status="missing", detail=str(error), hint=hint)
+    if path is not None:
+        return Finding(name="BuildKit", status="ok", detail=f"{path} builds with it")
+    if shutil.which("docker") is None:
+        return Finding(
+            name="BuildKit",
+            status="missing",
+            detail="the docker command is not on the PATH",
+            hint="install Docker's command-line client",
+        )
+    return Finding(name="BuildKit", status="warn", detail="no docker command on the PATH builds with it", hint=hint)
+
+
+def _disk(name: str, folder: Path) -> Finding:
+    free_bytes = shutil.disk_usage(folder).free
+    low = free_bytes < LOW_DISK_BYTES
+    return Finding(
+        name=name,
+        status="warn" if low else "ok",
+        detail=f"{folder}, {_bytes(free_bytes)} free",
+        hint="an image and its layers take gigabytes: make room" if low else None,
+    )
+
+
+def _memory() -> Finding:
+    total_bytes, available_bytes = _memory_bytes()
+    limit_bytes = _memory_limit_bytes()
+    usable_bytes = min(value for value in (total_bytes, limit_bytes) if value is not None) if total_bytes else None
+    small = usable_bytes is not None and usable_bytes < LOW_MEMORY_BYTES
+    parts = [f"{os.cpu_count() or 1} CPUs"]
+    if total_bytes is not None:
+        parts.append(f"{_bytes(total_bytes)} memory")
+    if available_bytes is not None:
+        parts.append(f"{_bytes(available_bytes)} available")
+    if limit_bytes is not None:
+        parts.append(f"limited to {_bytes(limit_bytes)}")
+    return Finding(
+        name="machine",
+        status="warn" if small else "ok",
+        detail=", ".join(parts),
+        hint="run few rollouts at once: max_concurrent=…" if small else None,
+    )
+
+
+def _memory_bytes() -> tuple[int | None, int | None]:
+    facts = {}
+    for line in _read("/proc/meminfo").splitlines():
+        key, _, value = line.partition(":")
+        if value.split() and value.split()[0].isdecimal():
+            facts[key] = int(value.split()[0]) * 1024
+    if facts:
+        return facts.get("MemTotal"), facts.get("MemAvailable")
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), None
+    except (AttributeError, OSError, ValueError):
+        return None, None
+
+
+def _memory_limit_bytes() -> int | None:
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        text = _read(path).strip()
+        if text.isdecimal() and int(text) < _NO_LIMIT_BYTES:
+            return int(text)
+    return None
+
+
+def _cgroup() -> Finding:
+    if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        return Finding(name="cgroup", status="ok", detail="v2")
+    if os.path.isdir("/sys/fs/cgroup"):
+        return Finding(name="cgroup", status="ok", detail="v1")
+    return Finding(name="cgroup", status="ok", detail=f"none on {sys.platform}")
+
+
+def _platform(url: str | None, *, has_key: bool) -> Finding:
+    if url is None and not has_key:
+        return Finding(
+            name="platform",
+            status="missing",
+            detail="none is configured",
+            hint="only deploying and hosted runs need one: export HUD_API_URL=…",
+        )
+    url = url or DEFAULT_PLATFORM
+    problem = _reach(url)
+    return Finding(
+        name="platform",
+        status="warn" if problem else "ok",
+        detail=f"{url}: {problem or 'answers'}",
+        hint="check HUD_API_URL, the network and its proxy" if problem else None,
+    )
+
+
+def _reach(url: str) -> str | None:
+    """Ask for one page, whatever it says; give what is wrong when nothing answers."""
+    from http.client import HTTPException
+    from urllib.error import HTTPError, URLError
+    from urllib.request import Request, urlopen
+
+    if not url.startswith(("http://", "https://")):
+        return "no http address"
+    try:
+        with urlopen(Request(url, method="HEAD"), timeout=PLATFORM_LIMIT_S):  # noqa: S310  # the line above
+            return None
+    except HTTPError:  # an answer all the same
+        return None
+    except URLError as error:
+        reason = error.reason
+        return getattr(reason, "strerror", None) or str(reason)
+    except (OSError, ValueError, HTTPException) as error:
+        return str(error)
+
+
+def _within(function: Callable[[], _T], *, limit_s: float) -> _T:
+    """Call what may hang, and go on without it after a while.
+
+    Raises:
+        DeadlineError: it took longer.
+    """
+    results: list[_T] = []
+    errors: list[Exception] = []
+
+    def call() -> None:
+        try:
+            results.append(function())
+        except Exception as error:  # noqa: BLE001  # raised again by the caller
+            errors.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(limit_s)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise DeadlineError(f"no answer within {limit_s:g} s", hint="docker info")
+    return results[0]
+
+
+def _show(finding: Finding) -> None:
+    mark = f"{finding.status:<8}"
+    output.data(f"{_painted(mark, finding.status)}{finding.name:<15}{finding.detail}\n")
+    if finding.hint is not None and finding.status != "ok":
+        output.data(f"{'':<23}{output.painted(finding.hint, 'dim', stream='stdout')}\n")
+
+
+def _painted(text: str, status: Status) -> str:
+    match status:
+        case "ok":
+            return output.painted(text, "green", stream="stdout")
+        case "warn" | "missing":
+            return output.painted(text, "yellow", stream="stdout")
+        case "broken":
+            return output.painted(text, "red", "bold", stream="stdout")
+        case _:
+            assert_never(status)
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 1e9:.1f} GB"
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8", errors="replace")
+    except OSError:
+        return ""

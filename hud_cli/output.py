@@ -1,0 +1,163 @@
+"""The one door to stdout and stderr. Nothing else in the project writes there.
+
+Stdout carries data as UTF-8 whatever the locale says; what UTF-8 cannot carry (a lone surrogate) is written as an
+escape. Stderr carries words for people. Both are written at once: nothing waits in a buffer for a pipe that may be
+closed when the process ends.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from hud.errors import HudError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hud.wire import Json
+
+__all__ = [
+    "ask",
+    "data",
+    "document",
+    "error",
+    "is_interactive",
+    "keep_stdout",
+    "note",
+    "painted",
+    "read_stdin",
+    "width",
+]
+
+_CODES = {"bold": "1", "red": "31", "green": "32", "yellow": "33", "dim": "2"}
+_data_fd: int | None = 1
+
+
+def keep_stdout() -> None:
+    """Keep stdout for this module: what anything else writes there from now on goes to stderr.
+
+    An environment prints while it is imported, and so do the processes it starts; neither may end up between the
+    lines that a caller parses.
+    """
+    global _data_fd
+    if _data_fd != 1:
+        return
+    try:
+        _data_fd = os.dup(1)
+    except OSError:  # started with stdout closed
+        _data_fd = None
+    try:
+        os.dup2(2, 1)
+    except OSError:  # started with stderr closed
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+
+
+def data(text: str) -> None:
+    """Write `text` to stdout as it is.
+
+    Raises:
+        BrokenPipeError: nobody reads any more.
+        HudError: stdout cannot be written (closed, disk full).
+    """
+    if _data_fd is None:
+        raise HudError("standard output is closed")
+    left = memoryview(text.encode("utf-8", "backslashreplace"))
+    while left:
+        try:
+            left = left[os.write(_data_fd, left) :]
+        except BrokenPipeError:
+            raise
+        except BlockingIOError:  # a parent made the pipe non-blocking
+            import select
+
+            select.select([], [_data_fd], [])
+        except OSError as failure:
+            raise HudError(f"cannot write to standard output: {failure.strerror}") from failure
+
+
+def document(value: Json) -> None:
+    """Write one JSON document with an indent of 2 to stdout."""
+    import json
+
+    data(json.dumps(value, indent=2) + "\n")
+
+
+def note(text: str) -> None:
+    """Write a line for people to stderr; where there is none, nowhere."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+    except (OSError, ValueError):
+        pass  # stderr is closed: there is nobody to tell
+
+
+def error(failure: HudError, *, as_json: bool, usage: str | None = None) -> None:
+    """Say what went wrong and what to do: two lines on stderr, or one object on stdout.
+
+    Args:
+        usage: The usage line, for an error in how a command was called.
+    """
+    if not as_json:
+        if usage:
+            note(usage)
+        note(f"{painted('Error:', 'red', 'bold')} {failure}")
+        if failure.hint:
+            note(f"{painted('Hint:', 'yellow')} {failure.hint}")
+        return
+    report: dict[str, Json] = {"error": failure.kind, "message": str(failure)}
+    if failure.hint:
+        report["suggestion"] = failure.hint
+    document(report)
+
+
+def painted(text: str, *styles: str, stream: str = "stderr") -> str:
+    """Give `text` in colour where the stream is a terminal that wants it."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    descriptor = 2 if stream == "stderr" else _data_fd
+    try:
+        if descriptor is None or not os.isatty(descriptor):
+            return text
+    except OSError:
+        return text
+    return f"\033[{';'.join(_CODES[style] for style in styles)}m{text}\033[0m"
+
+
+def width() -> int:
+    """Give the columns of the terminal, between 40 and 100; 80 where there is none."""
+    import shutil
+
+    return max(40, min(100, shutil.get_terminal_size((80, 24)).columns))
+
+
+def is_interactive() -> bool:
+    """Whether somebody can be asked: stdin and stderr are a terminal."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+
+
+def ask(question: str) -> str:
+    """Ask on stderr and read a line.
+
+    Raises:
+        EOFError: the input ended (Ctrl-D).
+    """
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    line = sys.stdin.readline()
+    if not line:
+        sys.stderr.write("\n")
+        raise EOFError
+    return line.rstrip("\n")
+
+
+def read_stdin() -> bytes:
+    """Read standard input to its end.
+
+    Raises:
+        HudError: it is closed.
+    """
+    if sys.stdin is None:
+        raise HudError("standard input is closed")
+    return sys.stdin.buffer.read()
