@@ -217,7 +217,13 @@ def _fit_record(value: Any, kind: Any) -> Any:
 
 def _required_fields(kind: Any, hints: dict[str, Any]) -> list[str]:
     if typing.is_typeddict(kind):
-        return [name for name in hints if name in kind.__required_keys__]
+        # Where annotations are text (`from __future__ import annotations`), the class took NotRequired for required.
+        marks = {name: typing.get_origin(hint) for name, hint in hints.items()}
+        return [
+            name
+            for name, mark in marks.items()
+            if mark is typing.Required or (mark is not typing.NotRequired and name in kind.__required_keys__)
+        ]
     if hasattr(kind, "_field_defaults"):
         return [name for name in hints if name not in kind._field_defaults]
     import dataclasses

@@ -66,21 +66,21 @@ def evaluation_frame(value: Any, task_id: str) -> str:
 
 def _number(value: Any) -> float | None:
     """Give what counts as a number as a float: Python's own, decimals, and scalars of array libraries."""
-    if isinstance(value, int | float):
-        return float(value)
     if isinstance(value, str | bytes) or not hasattr(value, "__float__"):
         return None
     try:
         return float(value)
-    except (TypeError, ValueError, OverflowError):
+    except OverflowError:
+        return _INFINITY if value > 0 else -_INFINITY
+    except (TypeError, ValueError):  # an array of several numbers
         return None
 
 
 def _finite(score: Any, task_id: str) -> float:
     try:
         number = float(score)
-    except OverflowError:
-        number = _INFINITY
+    except OverflowError:  # an int beyond the largest float
+        number = _INFINITY if score > 0 else -_INFINITY
     if number != number or number in (_INFINITY, -_INFINITY):
         raise InvalidYield(f"task '{task_id}' graded with a non-finite score ({number}): yield a finite number")
     return number

@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 import threading
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -126,6 +125,7 @@ class ControlServer:
     Attributes:
         token: What the first frame of every connection has to carry, or None when anyone may connect.
         parked_ttl_s: How long a parked task is kept, in seconds.
+        strays: Connections that are no sessions (any more): tunnels, and those that were refused.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class ControlServer:
         self.sessions: set[Session] = set()
         self.live: dict[str, Session] = {}
         self.parked: dict[str, Parked] = {}
-        self.tunnels: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
+        self.strays: set[asyncio.Transport] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._listener: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
@@ -178,12 +178,13 @@ class ControlServer:
         if waiting:
             closing = [asyncio.ensure_future(runner.close()) for runner in waiting]
             await asyncio.wait(closing, timeout=_STOP_LIMIT_S / 3)
-        for transport in [session.transport for session in self.sessions] + list(self.tunnels):
+        transports = [session.transport for session in self.sessions] + list(self.strays)
+        for transport in transports:
             transport.close()
-        if self.sessions:
+        if transports:
             await asyncio.sleep(0)
-        for session in list(self.sessions):
-            session.transport.abort()  # a peer that does not read its reply cannot hold us up
+        for transport in transports:
+            transport.abort()  # a peer that does not read its reply cannot hold us up
 
     def keep(self, task: asyncio.Task[Any]) -> None:
         """Hold a background task until it is done; the event loop itself holds it weakly."""

@@ -7,16 +7,15 @@ Source: control-channel specification, sections 1 to 6. Everything that needs no
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
 from hud.environment.runner import Runner, settle
-from hud.environment.template import BadArguments
 from hud.environment.tunnel import Splice, address, dial
-from hud.errors import EnvironmentLoadError
 from hud.wire import (
     BUSY,
+    INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,
     LIMIT_BYTES,
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
     from hud.environment.server import ControlServer, Served
 
 __all__ = ["Session"]
+
+_log = logging.getLogger("hud.environment")
 
 _ROOMY = LIMIT_BYTES // 2
 """A result of at most this many characters fits a frame with any id that came in one, within reason."""
@@ -60,11 +61,12 @@ class Session(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_backlog",
         "_call_id",
+        "_choked",
         "_fresh",
         "_gone",
         "_grading",
+        "_held",
         "_interrupted_by",
         "_loop",
         "_refused",
@@ -93,7 +95,8 @@ class Session(asyncio.Protocol):
         self._gone = False
         self._refused = False
         self._rest: bytearray | None = None
-        self._backlog: deque[bytes] | None = None  # frames that wait until a cancel or bye is answered
+        self._choked = False  # the peer does not read its replies
+        self._held = False  # a cancel or bye is not answered yet, or a tunnel's daemon
 
     # The connection
 
@@ -103,15 +106,31 @@ class Session(asyncio.Protocol):
         self.served.users += 1
 
     def connection_lost(self, _error: Exception | None) -> None:
+        self.server.strays.discard(self.transport)
         self._leave()
 
     def pause_writing(self) -> None:
         # A peer that does not read its replies gets no further requests read.
+        self._choked = True
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.resume_reading()
+        self._choked = False
+        self._read_on()
+
+    def _hold(self) -> None:
+        """Leave further frames unread until something that takes time is answered."""
+        self._held = True
+        self.transport.pause_reading()
+
+    def _read_on(self) -> None:
+        """Read again, beginning with the frames that had arrived when reading was paused."""
+        if self._choked or self._held or self._refused or self.transport.is_closing():
+            return
+        self.transport.resume_reading()
+        rest, self._rest = self._rest, None
+        if rest:
+            self.data_received(bytes(rest))
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -137,8 +156,10 @@ class Session(asyncio.Protocol):
                     TASK_ERROR, f"Control-channel frame is {len(line)} bytes; limit is {LIMIT_BYTES} bytes."
                 )
                 return
-            self._line(line, rest, start)
-            if self._refused or self.transport.is_closing() or self.transport.get_protocol() is not self:
+            self._line(line)
+            if not self.transport.is_reading() or self._refused:
+                if not self._gone:
+                    self._rest = rest[start:]  # until we read on
                 return
         size = len(rest) - start
         if size > LIMIT_BYTES:
@@ -153,10 +174,8 @@ class Session(asyncio.Protocol):
         if self._rest and not self._refused:
             line, self._rest = bytes(self._rest), None
             self._line(line)  # a last frame may end with the stream (CC-03)
-        if self.transport.get_protocol() is not self:
-            return True
         self._leave()
-        return self.call is not None  # a running start still gets its reply out
+        return self.call is not None or self._held  # their replies still go out
 
     def _leave(self) -> None:
         """The other side is gone: park what waits, let a start finish, stop a grade (protocol section 6)."""
@@ -164,6 +183,8 @@ class Session(asyncio.Protocol):
             return
         self._gone = True
         self._rest = None
+        if self._held:
+            return  # what holds it releases it
         if self.call is None:
             self._release()
         elif self._grading:
@@ -179,10 +200,7 @@ class Session(asyncio.Protocol):
 
     # Frames
 
-    def _line(self, line: bytes, data: bytes | bytearray = b"", end: int = 0) -> None:
-        if self._backlog is not None:
-            self._backlog.append(line)
-            return
+    def _line(self, line: bytes) -> None:
         try:
             frame = decode(line)
         except ValueError as error:
@@ -192,11 +210,11 @@ class Session(asyncio.Protocol):
         method = frame.get("method")
         try:
             if self._fresh:
-                self._fresh = False
                 if self.server.token is not None:
                     self._check_token(frame.get("params"))
+                self._fresh = False
                 if method == "tunnel.open":
-                    self._open_tunnel(request_id, _object(frame.get("params")), bytes(data[end:]))
+                    self._open_tunnel(request_id, frame.get("params"))
                     return
             if self.call is not None and method not in ("tasks.cancel", "bye"):
                 raise Refused(BUSY, f"{method}: a task call is still running")
@@ -205,9 +223,9 @@ class Session(asyncio.Protocol):
             elif method == "tasks.grade":
                 self._grade(request_id, _object(frame.get("params")))
             elif method == "hello":
-                self._reply(request_id, self._hello(_object(frame.get("params"))))
+                self._reply(request_id, _fitting(request_id, self._hello(_object(frame.get("params")))))
             elif method == "tasks.list":
-                self._reply(request_id, self.served.tasks_json())
+                self._reply(request_id, _fitting(request_id, self.served.tasks_json()))
             elif method == "tasks.cancel":
                 self._stop(request_id, "tasks.cancel", '{"cancelled":true}')
             elif method == "bye":
@@ -218,6 +236,9 @@ class Session(asyncio.Protocol):
             self._error(request_id, error.code, str(error))
             if error.code == UNAUTHORISED:
                 self._hang_up()
+        except Exception as error:  # noqa: BLE001  the outermost loop: a fault in one call must not end the connection
+            _log.exception("%s failed", method)
+            self._error(request_id, INTERNAL_ERROR, f"{method}: {type(error).__name__}: {error}")
 
     def _reply(self, request_id: Any, result: str) -> None:
         if request_id is not None and not self.transport.is_closing():
@@ -240,6 +261,7 @@ class Session(asyncio.Protocol):
         self._rest = None
         if self.transport.is_closing():
             return
+        self.server.strays.add(self.transport)
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._loop.call_later(_LINGER_S, self.transport.abort)
@@ -249,7 +271,10 @@ class Session(asyncio.Protocol):
 
         token = params.get("token") if isinstance(params, dict) else None
         expected = cast(str, self.server.token)
-        if not isinstance(token, str) or not compare_digest(token.encode(), expected.encode()):
+        # JSON can carry lone surrogates, which plain UTF-8 cannot.
+        if not isinstance(token, str) or not compare_digest(
+            token.encode("utf-8", "surrogatepass"), expected.encode("utf-8", "surrogatepass")
+        ):
             raise Refused(UNAUTHORISED, "this channel asks for a token, and the first frame has none or another")
 
     # Methods
@@ -298,8 +323,8 @@ class Session(asyncio.Protocol):
             raise Refused(INVALID_PARAMS, f"unknown task: {task_id!r}")
         try:
             runner = Runner(template, arguments)
-        except (BadArguments, EnvironmentLoadError) as error:
-            raise Refused(TASK_ERROR, str(error)) from error
+        except BaseException as error:  # validators and decorators are the author's code, too
+            raise Refused(TASK_ERROR, str(error) or type(error).__name__) from error
         self._begin(request_id, runner, grading=False)
         previous, self.runner = self.runner, None
         runner.start(self._started, self._loop, previous=previous)
@@ -351,7 +376,7 @@ class Session(asyncio.Protocol):
             self._error(self._call_id, TASK_ERROR, failure)
         elif result is not None:
             self._reply(self._call_id, result)
-        if self._gone:
+        if self._gone and not self._held:
             self._release()
             self.transport.close()
 
@@ -360,7 +385,7 @@ class Session(asyncio.Protocol):
         if self.call is None and self.runner is None:
             self._stopped(request_id, method, result)
             return
-        self._backlog = deque()
+        self._hold()
         self.server.keep(self._loop.create_task(self._run_stop(request_id, method, result)))
 
     async def _run_stop(self, request_id: Any, method: str, result: str) -> None:
@@ -374,17 +399,13 @@ class Session(asyncio.Protocol):
         runner, self.runner = self.runner, None
         if runner is not None:
             await runner.close()
-        backlog, self._backlog = self._backlog or deque(), None
+        self._held = False
         self._stopped(request_id, method, result)
         if self._gone:
             self._release()
             self.transport.close()
-            return
-        while backlog and not self.transport.is_closing() and not self._refused:
-            self._line(backlog.popleft())
-            if self._backlog is not None:
-                self._backlog.extend(backlog)
-                return
+        else:
+            self._read_on()
 
     def _stopped(self, request_id: Any, method: str, result: str) -> None:
         self._reply(request_id, result)
@@ -393,32 +414,37 @@ class Session(asyncio.Protocol):
 
     # Tunnels
 
-    def _open_tunnel(self, request_id: Any, params: dict[str, Any], early: bytes) -> None:
-        self.transport.pause_reading()
-        end = Splice()
-        end.connection_made(self.transport)
-        self.transport.set_protocol(end)
-        self._gone = True
-        self.server.forget(self)
-        self.served.leave()
-        self.server.keep(self._loop.create_task(self._run_tunnel(request_id, params.get("capability"), end, early)))
+    def _open_tunnel(self, request_id: Any, params: Any) -> None:
+        self._hold()
+        name = params.get("capability") if isinstance(params, dict) else None
+        self.server.keep(self._loop.create_task(self._run_tunnel(request_id, name)))
 
-    async def _run_tunnel(self, request_id: Any, name: Any, end: Splice, early: bytes) -> None:
+    async def _run_tunnel(self, request_id: Any, name: Any) -> None:
         try:
             daemon = await self._dial(name)
         except Refused as error:
             self._error(request_id, error.code, str(error))
-            self.transport.close()
+            self._end_session()
+            self._hang_up()
+            self.transport.resume_reading()
+            return
+        early, self._rest = self._rest, None
+        self._end_session()
+        if self.transport.is_closing():
+            daemon.close()
             return
         self._reply(request_id, f'{{"capability":{encode(name)}}}')
-        if self.transport.is_closing():
-            if daemon.transport is not None:
-                daemon.transport.close()
-            return
-        self.server.tunnels.add(self.transport)
-        if early and daemon.transport is not None:
-            daemon.transport.write(early)
+        end = Splice(self.transport, self.server.strays)
+        self.transport.set_protocol(end)
+        if early:
+            daemon.write(early)
         end.join(daemon)
+
+    def _end_session(self) -> None:
+        """A connection that became a tunnel, or should have, is no session any more."""
+        self._held = False
+        self._gone = True
+        self._release()
 
     async def _dial(self, name: Any) -> Splice:
         if not isinstance(name, str):
@@ -434,7 +460,7 @@ class Session(asyncio.Protocol):
             return await dial(*where)
         except TimeoutError:
             raise Refused(TASK_ERROR, f"capability '{name}' at {where[0]}:{where[1]} does not answer") from None
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # a name that cannot be a host's is a UnicodeError
             raise Refused(TASK_ERROR, str(error)) from error
 
 
@@ -449,6 +475,12 @@ def _object(params: Any) -> dict[str, Any]:
     if not params:  # absent, null, and what older peers send for it
         return {}
     raise Refused(INVALID_PARAMS, f"params must be an object, got {type(params).__name__}")
+
+
+def _fitting(request_id: Any, result: str) -> str:
+    if len(result) > _ROOMY and (refusal := _oversize(request_id, result)) is not None:
+        raise Refused(TASK_ERROR, refusal)
+    return result
 
 
 def _oversize(request_id: Any, result: str) -> str | None:

@@ -18,49 +18,75 @@ class Splice(asyncio.Protocol):
     A full write buffer at one end pauses reading at the other; an end of stream travels on as a half-close.
     """
 
-    def __init__(self) -> None:
-        self.transport: asyncio.Transport | None = None
-        self.other: Splice | None = None
+    def __init__(
+        self, transport: asyncio.Transport | None = None, register: set[asyncio.Transport] | None = None
+    ) -> None:
+        self._transport = transport
+        self._register = register
+        self._other: Splice | None = None
         self._ended = False
+        if register is not None and transport is not None:
+            register.add(transport)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.pause_reading()
 
     def join(self, other: Splice) -> None:
         """Splice two connected ends and let them flow."""
-        self.other, other.other = other, self
+        self._other, other._other = other, self
         for end in (self, other):
-            if end.transport is not None and not end.transport.is_closing():
-                end.transport.resume_reading()
+            end._flow(True)
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Send bytes out of this end."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Close this end after what was written has gone out."""
+        if self._transport is not None:
+            self._transport.close()
 
     def data_received(self, data: bytes) -> None:
-        if self.other is not None and self.other.transport is not None:
-            self.other.transport.write(data)
+        if self._other is not None:
+            self._other.write(data)
 
     def eof_received(self) -> bool:
         self._ended = True
-        other = self.other
-        if other is None or other.transport is None:
+        if self._other is None or self._other._ended:
+            if self._other is not None:
+                self._other.close()
             return False
-        if other._ended:
-            other.transport.close()
-            return False
-        if other.transport.can_write_eof() and not other.transport.is_closing():
-            other.transport.write_eof()
+        self._other._write_eof()
         return True
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._ended = True
-        if self.other is not None and self.other.transport is not None:
-            self.other.transport.close()
+        if self._register is not None and self._transport is not None:
+            self._register.discard(self._transport)
+        if self._other is not None:
+            self._other.close()
 
     def pause_writing(self) -> None:
-        if self.other is not None and self.other.transport is not None:
-            self.other.transport.pause_reading()
+        if self._other is not None:
+            self._other._flow(False)
 
     def resume_writing(self) -> None:
-        if self.other is not None and self.other.transport is not None and not self.other.transport.is_closing():
-            self.other.transport.resume_reading()
+        if self._other is not None:
+            self._other._flow(True)
+
+    def _flow(self, on: bool) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if on:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    def _write_eof(self) -> None:
+        if self._transport is not None and self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
 
 
 def address(capability: Capability) -> tuple[str, int] | None:
@@ -83,6 +109,5 @@ async def dial(host: str, port: int) -> Splice:
     """
     end = Splice()
     async with asyncio.timeout(CONNECT_TIMEOUT_S):
-        transport, _ = await asyncio.get_running_loop().create_connection(lambda: end, host, port)
-    transport.pause_reading()
+        await asyncio.get_running_loop().create_connection(lambda: end, host, port)
     return end
