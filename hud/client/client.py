@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 from hud.capabilities import Capability
 from hud.client.blocking import parse_url, read_reply
@@ -16,13 +16,22 @@ from hud.client.forward import Forwarder
 from hud.errors import DeadlineError, HudError, HudProtocolError, NotFoundError, UnreachableError, UsageError
 from hud.wire import INTERNAL_ERROR, LIMIT_BYTES, TOKEN_VARIABLE, decode, encode_request
 
-if TYPE_CHECKING:
-    from hud.eval.runtimes import Runtime
-
-__all__ = ["Client", "Manifest", "connect"]
+__all__ = ["Address", "Client", "Manifest", "connect"]
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 0.005, 0.25
+
+
+class Address(Protocol):
+    """Where a control channel is, such as a `Runtime`."""
+
+    @property
+    def url(self) -> str:
+        """`tcp://host:port`."""
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """`token` is the channel's shared token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +240,7 @@ class Client(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def connect(runtime: Runtime | str, *, ready_timeout: float = 240.0) -> AsyncIterator[Client]:
+async def connect(runtime: Address | str, *, ready_timeout: float = 240.0) -> AsyncIterator[Client]:
     """Connect to a runtime's control channel and say hello.
 
     Args:
