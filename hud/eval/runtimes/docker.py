@@ -130,7 +130,7 @@ class DockerRuntime:
             await life.begin(started, token)
             yield Runtime(f"tcp://{started.host}:{started.port}", {"token": token}, config)
         except Exception as error:
-            fate = await life.fate()
+            fate = await life.fate(error)
             if fate is None:
                 raise
             raise fate from error

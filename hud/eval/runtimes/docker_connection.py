@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -20,10 +21,26 @@ from hud.errors import DeadlineError, HudError, NotFoundError, RuntimeStartError
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = ["Endpoint", "build_client", "docker_command", "endpoint", "engine", "explain", "translated"]
+__all__ = [
+    "CALL_TIMEOUT_S",
+    "INSTALL_HINT",
+    "SERVE_HINT",
+    "Endpoint",
+    "build_client",
+    "cannot_run",
+    "disconnect",
+    "docker_command",
+    "endpoint",
+    "engine",
+    "explain",
+    "translated",
+]
 
 CALL_TIMEOUT_S = 180
 """How long one call to the engine may take. Starting a container on a machine that starts fifty takes a minute."""
+
+INSTALL_HINT = "install hud in the image: see the Dockerfile.hud that `hud init` writes"
+SERVE_HINT = 'end Dockerfile.hud with CMD ["hud", "serve", …], as `hud init` shows'
 
 _DEFAULT_URL = "npipe:////./pipe/docker_engine" if os.name == "nt" else "unix:///var/run/docker.sock"
 
@@ -105,6 +122,7 @@ def engine() -> APIClient:
             import docker
 
             with translated():
+                _knock(where)
                 client = docker.APIClient(
                     base_url=where.url,
                     tls=where.tls or False,
@@ -115,6 +133,24 @@ def engine() -> APIClient:
                 )
             _clients[key] = client
         return client
+
+
+def _knock(where: Endpoint) -> None:
+    """See whether anything listens at a socket's path: the SDK loses its socket, and the reason, when nothing does."""
+    parts = urlsplit(where.url)
+    if parts.scheme in ("unix", "http+unix"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocker:
+            knocker.settimeout(CALL_TIMEOUT_S)
+            knocker.connect(parts.netloc + parts.path)
+
+
+def disconnect() -> None:
+    """Close the clients that `engine` made; the next call makes new ones."""
+    with _clients_lock:
+        clients = list(_clients.values())
+        _clients.clear()
+    for client in clients:
+        client.close()
 
 
 @contextmanager
@@ -175,10 +211,7 @@ def explain(text: str, *, image: str | None = None, container: str | None = None
     if "no space left on device" in lowered or "disk quota exceeded" in lowered:
         return RuntimeStartError(f"the Docker engine's disk is full: {text}", hint="docker system df; hud cleanup")
     if "executable file not found" in lowered or ("exec:" in lowered and "no such file or directory" in lowered):
-        return RuntimeStartError(
-            f"image {image!r} cannot run its command: {_tail(text)}",
-            hint='end Dockerfile.hud with CMD ["hud", "serve", …] and install hud in the image, as `hud init` shows',
-        )
+        return cannot_run(image, _tail(text))
     if "could not select device driver" in lowered or "unresolvable cdi devices" in lowered:
         return RuntimeStartError(
             f"the Docker engine has no GPU support: {text}", hint="install the NVIDIA Container Toolkit"
@@ -188,6 +221,11 @@ def explain(text: str, *, image: str | None = None, container: str | None = None
     if "unknown flag" in lowered or "unknown shorthand flag" in lowered or "invalid argument" in lowered:
         return UsageError(f"`docker run` refuses the run_args: {text.splitlines()[0]}", hint="docker run --help")
     return RuntimeStartError(f"the Docker engine refused: {text or 'no reason given'}")
+
+
+def cannot_run(image: str | None, said: str) -> RuntimeStartError:
+    """Give the error for an image whose command is not in it."""
+    return RuntimeStartError(f"image {image!r} cannot run its command: {said}", hint=INSTALL_HINT)
 
 
 def _tail(text: str) -> str:

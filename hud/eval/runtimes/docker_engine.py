@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from hud.eval.runtimes.docker_connection import Endpoint, build_client, endpoint, engine, translated
+from hud.eval.runtimes.docker_connection import Endpoint, build_client, disconnect, endpoint, engine, translated
 from hud.eval.runtimes.docker_containers import (
     ContainerState,
     LabelledContainer,
@@ -32,6 +32,7 @@ __all__ = [
     "Started",
     "build_client",
     "container_name",
+    "disconnect",
     "endpoint",
     "engine",
     "engine_info",

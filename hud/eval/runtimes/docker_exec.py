@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hud.errors import HudError, NotFoundError, RuntimeStartError
-from hud.eval.runtimes.docker_connection import docker_command, endpoint, engine, translated
+from hud.eval.runtimes.docker_connection import INSTALL_HINT, docker_command, endpoint, engine, translated
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -79,7 +79,7 @@ def _exec_by_socket(container: str, argv: Sequence[str], stdin: bytes | None, ma
             try:
                 output = _exchange(stream, stdin)
             finally:
-                stream.close()
+                _close(stream)
             exit_code = _exit_code(client, created["Id"])
     except RuntimeStartError as error:
         if _is_missing(error.message.encode()):
@@ -128,6 +128,16 @@ def _exchange(stream: Any, stdin: bytes | None) -> dict[int, bytearray]:
                         _demultiplex(buffer, output)
                         return output
                     buffer += read
+
+
+def _close(stream: Any) -> None:
+    """Close the reply, which holds the reader, and the socket behind it."""
+    raw = getattr(stream, "_sock", stream)
+    response = getattr(stream, "_response", None)
+    if response is not None:
+        response.close()
+    stream.close()
+    raw.close()
 
 
 def _send(raw: socket.socket, pending: memoryview) -> memoryview:
@@ -190,7 +200,7 @@ def _is_missing(said: bytes) -> bool:
 def _missing(container: str, argv: Sequence[str]) -> NotFoundError:
     return NotFoundError(
         f"container {container!r} has no command {argv[0]!r}",
-        hint="install hud in its image: see the Dockerfile.hud that `hud init` writes",
+        hint=INSTALL_HINT,
     )
 
 

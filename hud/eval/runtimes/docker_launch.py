@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import subprocess
 import threading
@@ -14,7 +15,16 @@ from typing import Any
 from hud.errors import DeadlineError, NotFoundError, RuntimeStartError, UsageError
 from hud.eval.config import RuntimeResources
 from hud.eval.runtimes import ownership
-from hud.eval.runtimes.docker_connection import CALL_TIMEOUT_S, docker_command, engine, explain, translated
+from hud.eval.runtimes.docker_connection import (
+    CALL_TIMEOUT_S,
+    INSTALL_HINT,
+    SERVE_HINT,
+    cannot_run,
+    docker_command,
+    engine,
+    explain,
+    translated,
+)
 from hud.eval.runtimes.docker_containers import ContainerState, last_lines, read_state, remove
 from hud.wire import TOKEN_VARIABLE
 
@@ -39,6 +49,9 @@ PIDS_LIMIT = 4096
 """Processes and threads in one container: enough for a browser or a parallel build, not for a fork bomb."""
 
 _ENV_FILE_LINE_BYTES = 32 * 1024
+
+# The init process in front of the command says so itself, where the engine would have.
+_INIT_REFUSED = re.compile(r"\[FATAL tini \(\d+\)\] exec (.+? failed: .+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,18 +292,17 @@ def split_name(run_args: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
 
 def ended(spec: ContainerSpec, now: ContainerState) -> RuntimeStartError:
     """Describe a container that is no longer running before its control channel answered."""
+    printed = last_lines(spec.name)
+    if refused := _INIT_REFUSED.search(printed):
+        return cannot_run(spec.image, refused[1])
     why = "was killed for want of memory" if now.out_of_memory else f"exited with code {now.exit_code}"
     message = f"the container of image {spec.image!r} {why} before its control channel answered"
-    printed = last_lines(spec.name)
-    if printed:
-        hint = f"docker run --rm {spec.image}"
-        message += "; its last lines:\n" + indented(printed)
-    else:
-        hint = 'end Dockerfile.hud with CMD ["hud", "serve", …], as `hud init` shows'
+    if not printed:
         message += f"; it printed nothing, and its command is {' '.join(now.command) or 'not set'!r}"
-    if "No module named hud" in printed or "No module named 'hud" in printed or "hud: not found" in printed:
-        hint = "install hud in the image: see the Dockerfile.hud that `hud init` writes"
-    return RuntimeStartError(message, hint=hint)
+        return RuntimeStartError(message, hint=SERVE_HINT)
+    without_hud = any(sign in printed for sign in ("No module named hud", "No module named 'hud", "hud: not found"))
+    hint = INSTALL_HINT if without_hud else f"docker run --rm {spec.image}"
+    return RuntimeStartError(f"{message}; its last lines:\n{indented(printed)}", hint=hint)
 
 
 def indented(text: str) -> str:

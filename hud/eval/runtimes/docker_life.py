@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from hud.client.blocking import read_reply
-from hud.errors import DeadlineError, HudError, NotAuthorisedError, RuntimeStartError
+from hud.errors import DeadlineError, HudError, NotAuthorisedError, RuntimeStartError, UnreachableError
 from hud.eval.config import RuntimeLimits
 from hud.eval.runtimes.docker_containers import kill, last_lines, state
 from hud.eval.runtimes.docker_launch import ContainerSpec, Started, ended, indented
@@ -22,6 +22,7 @@ STARTUP_TIMEOUT_S = 120.0
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 0.005, 0.1
 _LOOK_EVERY_S = 0.25
 _ATTEMPT_S = 5.0
+_NOTICE_S = 2.0
 _REPLY_LIMIT_BYTES = 1 << 20
 
 _Result = TypeVar("_Result")
@@ -98,8 +99,12 @@ class Life:
         if self._timer is not None:
             self._timer.cancel()
 
-    async def fate(self) -> HudError | None:
-        """Say why the container is gone from under a rollout; None when it is not, or never answered."""
+    async def fate(self, error: Exception) -> HudError | None:
+        """Say why the container is gone from under a rollout; None when it is not, or never answered.
+
+        Args:
+            error: What the rollout met. A lost connection is ahead of the engine's notice of what ended behind it.
+        """
         if self._expired:
             return DeadlineError(
                 f"the container of image {self._spec.image!r} was ended by its run_timeout_s of"
@@ -107,12 +112,17 @@ class Life:
             )
         if not self._answered:
             return None
-        try:
-            container = await _in_thread(state, self._spec.name)
-        except HudError:
-            return None
-        if container.running:
-            return None
+        notice_by = asyncio.get_running_loop().time() + (_NOTICE_S if isinstance(error, UnreachableError) else 0.0)
+        while True:
+            try:
+                container = await _in_thread(state, self._spec.name)
+            except HudError:
+                return None
+            if not container.running:
+                break
+            if asyncio.get_running_loop().time() >= notice_by:
+                return None
+            await asyncio.sleep(_LONGEST_RETRY_S)
         why = "for want of memory" if container.out_of_memory else f"with code {container.exit_code}"
         printed = await _in_thread(last_lines, self._spec.name)
         lines = f"; its last lines:\n{indented(printed)}" if printed else ""

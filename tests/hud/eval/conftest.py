@@ -1,0 +1,40 @@
+"""Images for the tests of the Docker runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hud.eval.runtimes import docker_engine
+from tests import bench
+from tests.hud.eval import docker_image
+
+
+@pytest.fixture(scope="session")
+def served_image(wheel: Path, build_image: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image that serves the environment of `docker_image` on port 8765."""
+    bench.require_docker()
+    return build_image(docker_image.write_folder(tmp_path_factory.mktemp("image"), wheel))
+
+
+@pytest.fixture
+def variant(served_image: str) -> Iterator[Callable[..., str]]:
+    """Make images that differ from the served one in their command."""
+    tags: list[str] = []
+
+    def make(*command: str) -> str:
+        tags.append(docker_image.variant(served_image, *command))
+        return tags[-1]
+
+    yield make
+    for tag in tags:
+        docker_engine.engine().remove_image(tag, force=True)
+
+
+@pytest.fixture
+def no_leftovers(served_image: str) -> Iterator[None]:
+    """Check that a test leaves no container of this process."""
+    yield
+    assert docker_image.own_containers() == []
