@@ -36,6 +36,7 @@ class Environment:
         self._initialize_hooks: list[Hook] = []
         self._shutdown_hooks: list[Hook] = []
         self._started = False
+        self._initialized = False
         for capability in capabilities or ():
             self.add_capability(capability)
 
@@ -89,7 +90,7 @@ class Environment:
         """
         if not capability.url:
             raise ValueError(f"capability {capability.name!r} has no address")
-        if self._started:
+        if self._initialized:
             _log().warning("capability %r was added after start: connected clients do not see it", capability.name)
         self._capabilities.pop(capability.name, None)
         self._capabilities[capability.name] = capability
@@ -143,12 +144,13 @@ class Environment:
         except BaseException:
             await self.stop()
             raise
+        self._initialized = True
 
     async def stop(self) -> None:
         """Run the shutdown hooks; does nothing when not started. A hook that fails is logged, the others still run."""
         if not self._started:
             return
-        self._started = False
+        self._started = self._initialized = False
         for hook in reversed(self._shutdown_hooks):
             try:
                 await hook()
