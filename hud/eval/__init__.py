@@ -12,8 +12,8 @@ if TYPE_CHECKING:
         RuntimeResources,
         RuntimeTPU,
     )
+    from hud.eval.drive import rollout
     from hud.eval.job import Job
-    from hud.eval.rollout import rollout
     from hud.eval.run import Grade, Run, Step, Trace
     from hud.eval.runtimes import Provider, Runtime
     from hud.eval.runtimes.docker import DockerRuntime
@@ -66,17 +66,15 @@ _HOMES = {
     "Task": "hud.eval.task",
     "Taskset": "hud.eval.taskset",
     "Trace": "hud.eval.run",
+    "rollout": "hud.eval.drive",
 }
 
 
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
-    if name == "rollout":  # the function; the module of the same name would otherwise answer for it
-        value: object = import_module("hud.eval.rollout").rollout
-    elif name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
-    else:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

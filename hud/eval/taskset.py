@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hud.errors import UsageError
+from hud.eval.drive import Agent, rollout
 from hud.eval.job import Job, new_id
-from hud.eval.rollout import Agent, rollout
 from hud.eval.runtimes import Provider, opened
 from hud.eval.task import Task
 
