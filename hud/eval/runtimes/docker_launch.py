@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -247,18 +247,20 @@ def run_detached(
         run_args=flags,
     )
     given_up = threading.Event()
-    with ThreadPoolExecutor(1) as starter:
+    try:
         # In a thread, because an interrupted call leaves the engine at work: only after its end is it known what to
-        # remove.
-        starting = starter.submit(launch, spec, given_up=given_up.is_set)
-        try:
-            starting.result()
-        except BaseException:
-            given_up.set()
-            wait([starting])
-            if is_owned(spec.name):
-                remove(spec.name)
-            raise
+        # remove. Leaving the block waits for it.
+        with ThreadPoolExecutor(1) as starter:
+            starter.submit(bool).result()  # interrupted while it starts its thread, it would not wait for it
+            try:
+                starter.submit(launch, spec, given_up=given_up.is_set).result()
+            except BaseException:
+                given_up.set()
+                raise
+    except BaseException:
+        if is_owned(spec.name):
+            remove(spec.name)
+        raise
     return spec.name
 
 
