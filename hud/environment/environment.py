@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hud.capabilities import Capability
 from hud.environment.template import Template
-from hud.errors import NotFoundError
+from hud.errors import EnvironmentLoadError, HudError, NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,8 +131,11 @@ class Environment:
     async def start(self) -> None:
         """Check the templates and run the initialize hooks; does nothing when already started.
 
-        When a hook fails, the shutdown hooks run before its exception goes on: daemons that earlier hooks started
-        are not left behind.
+        When a hook fails, the shutdown hooks run before that is told: daemons that earlier hooks started are not
+        left behind.
+
+        Raises:
+            EnvironmentLoadError: a hook raised something, or an annotation is unusable; the message has the place.
         """
         if self._started:
             return
@@ -141,9 +144,11 @@ class Environment:
         try:
             for hook in self._initialize_hooks:
                 await hook()
-        except BaseException:
+        except BaseException as error:
             await self.stop()
-            raise
+            if isinstance(error, HudError) or _is_cancellation(error):
+                raise
+            raise _hook_error(error) from error
         self._initialized = True
 
     async def stop(self) -> None:
@@ -154,7 +159,9 @@ class Environment:
         for hook in reversed(self._shutdown_hooks):
             try:
                 await hook()
-            except Exception:  # noqa: BLE001  the other hooks still run
+            except BaseException as error:  # teardown: the hooks after it run all the same
+                if _is_cancellation(error):
+                    raise
                 _log().exception("shutdown hook %r of environment %r failed", _name(hook), self.name)
 
     def find(self, task_id: str) -> Template:
@@ -181,6 +188,23 @@ def _checked_hook(hook: Hook, kind: str) -> Hook:
         if not hasattr(hook, "__self__"):
             raise TypeError(f"{kind} hook {_name(hook)!r} must be an `async def` without parameters")
     return hook
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    """Tell a cancellation of the running task from one that an author's hook raised on its own."""
+    import asyncio
+
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+def _hook_error(error: BaseException) -> EnvironmentLoadError:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})" if trace is not None else ""
+    text = f": {error}" if str(error) else ""
+    return EnvironmentLoadError(f"an initialize hook failed: {type(error).__name__}{text}{place}")
 
 
 def _name(hook: Hook) -> str:

@@ -139,6 +139,7 @@ class ControlServer:
         self.parked: dict[str, Parked] = {}
         self.strays: set[asyncio.Transport] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._replaced: set[Served] = set()
         self._listener: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
 
@@ -154,7 +155,7 @@ class ControlServer:
         loop = asyncio.get_running_loop()
         try:
             self._listener = await loop.create_server(lambda: Session(self), host, port, backlog=_BACKLOG)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # a name that cannot be a host's is a UnicodeError
             raise _bind_error(error, host, port) from error
         return int(self._listener.sockets[0].getsockname()[1])
 
@@ -164,20 +165,18 @@ class ControlServer:
             self._listener.close()
         if self._sweep is not None:
             self._sweep.cancel()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _STOP_LIMIT_S * 2 / 3  # the rest is for the shutdown hooks
+        await asyncio.sleep(0)  # a call that has just come in begins first: it has a task to close
         calls = {session.call.task for session in self.sessions if session.call is not None}
         for call in calls:
             call.cancel()
-        if calls:
-            await asyncio.wait(calls, timeout=_STOP_LIMIT_S / 3)
-        waiting = [parked.runner for parked in self.parked.values()]
-        self.parked.clear()
-        for session in list(self.sessions):
-            if session.runner is not None:
-                waiting.append(session.runner)
-                session.runner = None
-        if waiting:
-            closing = [asyncio.ensure_future(runner.close()) for runner in waiting]
-            await asyncio.wait(closing, timeout=_STOP_LIMIT_S / 3)
+        self._close_waiting()
+        while (work := {task for task in calls | self._tasks if not task.done()}) and loop.time() < deadline:
+            await asyncio.wait(work, timeout=deadline - loop.time(), return_when=asyncio.FIRST_COMPLETED)
+            self._close_waiting()  # a start that could not be cancelled may have parked its task
+        for served in list(self._replaced):
+            await self._retire(served)
         transports = [session.transport for session in self.sessions] + list(self.strays)
         for transport in transports:
             transport.close()
@@ -185,6 +184,16 @@ class ControlServer:
             await asyncio.sleep(0)
         for transport in transports:
             transport.abort()  # a peer that does not read its reply cannot hold us up
+
+    def _close_waiting(self) -> None:
+        waiting = [parked.runner for parked in self.parked.values()]
+        self.parked.clear()
+        for session in self.sessions:
+            if session.runner is not None:
+                waiting.append(session.runner)
+                session.runner = None
+        for runner in waiting:
+            self.keep(asyncio.get_running_loop().create_task(runner.close()))
 
     def keep(self, task: asyncio.Task[Any]) -> None:
         """Hold a background task until it is done; the event loop itself holds it weakly."""
@@ -247,8 +256,11 @@ class ControlServer:
                 return
             del self.parked[session_id]
             _log.warning("task %r of session %s expired: nobody graded it", parked.runner.template.id, session_id)
-            self.keep(loop.create_task(parked.runner.close()))
-            parked.served.leave()
+            self.keep(loop.create_task(self._drop(parked)))
+
+    async def _drop(self, parked: Parked) -> None:
+        await parked.runner.close()
+        parked.served.leave()
 
     # Reloading
 
@@ -256,14 +268,20 @@ class ControlServer:
         """Serve another load to new connections; sessions and parked tasks keep the one they began with."""
         await environment.start()
         old, self.served = self.served, Served(environment)
+        self._replaced.add(old)
+        old.on_unused = lambda: self.keep(asyncio.get_running_loop().create_task(self._retire(old)))
+        if not old.users:
+            old.on_unused()
 
-        def stop() -> None:
-            self.keep(asyncio.get_running_loop().create_task(old.environment.stop()))
+    async def _retire(self, served: Served) -> None:
+        """Stop an environment that was replaced, once."""
+        if served in self._replaced:
+            self._replaced.discard(served)
+            await served.environment.stop()
 
-        if old.users:
-            old.on_unused = stop
-        else:
-            stop()
+
+class _Terminated(BaseException):
+    """SIGTERM, before the event loop listens to signals."""
 
 
 def serve(
@@ -291,52 +309,58 @@ def serve(
     Raises:
         HudError: the source does not load, an initialize hook failed, or the address cannot be bound.
     """
+    if not 0 <= port < 65536:
+        raise UsageError(f"a port is between 0 and 65535, got {port}")
+    if watch_paths:
+        _require_watchfiles()
+        sys.dont_write_bytecode = True  # an edit within one second could otherwise meet stale byte code
     # Until the event loop listens to signals, a plain SIGTERM would skip the author's cleanup (and PID 1 ignores it).
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)
-    environment = load()
-    server = ControlServer(environment, token=token, parked_ttl_s=parked_ttl_s)
-
-    async def run() -> int:
-        stopped = _stop_signals()
-        starting = asyncio.ensure_future(environment.start())
-        await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
-        if stopped.done():
-            starting.cancel()
-            await asyncio.wait({starting})
-            return stopped.result()
-        await _initialized(starting)
-        watching: asyncio.Task[None] | None = None
-        try:
-            on_ready(environment, host, await server.listen(host, port))
-            if watch_paths:
-                watching = asyncio.ensure_future(_watch(server, load, watch_paths))
-            return await stopped
-        finally:
-            if watching is not None:
-                watching.cancel()
-            await server.close()
-            await server.served.environment.stop()
-
-    return asyncio.run(run())
-
-
-async def _initialized(starting: asyncio.Future[None]) -> None:
     try:
-        await starting
-    except HudError:
-        raise
-    except Exception as error:
-        _log.debug("initialize failed", exc_info=error)
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        place = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})" if trace is not None else ""
-        raise HudError(f"an initialize hook failed: {type(error).__name__}: {error}{place}") from error
+        environment = load()
+        server = ControlServer(environment, token=token, parked_ttl_s=parked_ttl_s)
+        return asyncio.run(_serve(server, load, host, port, watch_paths, on_ready))
+    except _Terminated:
+        return 143
+
+
+async def _serve(
+    server: ControlServer,
+    load: Callable[[], Environment],
+    host: str,
+    port: int,
+    watch_paths: Sequence[str],
+    on_ready: Callable[[Environment, str, int], None],
+) -> int:
+    environment = server.served.environment
+    stopped = _stop_signals()
+    starting = asyncio.ensure_future(environment.start())
+    await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+    if stopped.done():
+        starting.cancel()
+        await asyncio.wait({starting})
+        await environment.stop()  # the hook may have swallowed its cancellation
+        if not starting.cancelled():
+            starting.exception()
+        return stopped.result()
+    await starting
+    watching: asyncio.Task[None] | None = None
+    try:
+        on_ready(environment, host, await server.listen(host, port))
+        if watch_paths:
+            watching = asyncio.ensure_future(_watch(server, load, watch_paths))
+        return await stopped
+    finally:
+        if watching is not None:
+            watching.cancel()
+            await asyncio.wait({watching})
+        await server.close()
+        await server.served.environment.stop()
 
 
 def _terminate(*_: object) -> None:
-    raise SystemExit(143)
+    raise _Terminated
 
 
 def _stop_signals() -> asyncio.Future[int]:
@@ -360,7 +384,10 @@ def _stop_signals() -> asyncio.Future[int]:
             timer = threading.Timer(_STOP_LIMIT_S, os._exit, (code,))
             timer.daemon = True
             timer.start()
-            loop.call_soon_threadsafe(stop, code)
+            try:
+                loop.call_soon_threadsafe(stop, code)
+            except RuntimeError:  # the loop is closed: everything has run
+                os._exit(code)
 
         return handler
 
@@ -369,19 +396,27 @@ def _stop_signals() -> asyncio.Future[int]:
     return stopped
 
 
-async def _watch(server: ControlServer, load: Callable[[], Environment], paths: Sequence[str]) -> None:
+def _require_watchfiles() -> None:
     try:
-        from watchfiles import PythonFilter, awatch
+        import watchfiles  # noqa: F401
     except ImportError:
         raise UsageError("watching needs the package watchfiles", hint="pip install watchfiles") from None
-    async for changes in awatch(*paths, watch_filter=PythonFilter()):
-        names = ", ".join(sorted({os.path.basename(path) for _, path in changes}))
-        try:
-            await server.replace(load())
-        except Exception as error:  # noqa: BLE001  the author is in the middle of an edit: the last good load stays
-            _log.error("%s changed, but does not load; the last version is served on: %s", names, error)
-        else:
-            _log.warning("%s changed: new sessions get the new version", names)
+
+
+async def _watch(server: ControlServer, load: Callable[[], Environment], paths: Sequence[str]) -> None:
+    from watchfiles import PythonFilter, awatch
+
+    try:
+        async for changes in awatch(*paths, watch_filter=PythonFilter()):
+            names = ", ".join(sorted({os.path.basename(path) for _, path in changes}))
+            try:
+                await server.replace(load())
+            except Exception as error:  # noqa: BLE001  the author is in the middle of an edit: the last good load stays
+                _log.error("%s changed, but does not load; the last version is served on: %s", names, error)
+            else:
+                _log.warning("%s changed: new sessions get the new version", names)
+    except OSError as error:  # the kernel's limit on watches
+        _log.error("changes are no longer watched: %s", error)
 
 
 def _stop_with_parent() -> None:
@@ -391,9 +426,13 @@ def _stop_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _bind_error(error: OSError, host: str, port: int) -> HudError:
+def _bind_error(error: OSError | UnicodeError, host: str, port: int) -> HudError:
     import errno
 
+    if isinstance(error, UnicodeError | socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return HudError(
+            f"{host} is no address of this machine", hint="127.0.0.1 for this machine alone, 0.0.0.0 for all"
+        )
     if error.errno == errno.EADDRINUSE:
         return HudError(
             f"port {port} on {host} is in use",
@@ -401,10 +440,6 @@ def _bind_error(error: OSError, host: str, port: int) -> HudError:
         )
     if error.errno == errno.EACCES:
         return HudError(f"port {port} on {host} is not allowed to this user", hint="take a port above 1023")
-    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-        return HudError(
-            f"{host} is no address of this machine", hint="127.0.0.1 for this machine alone, 0.0.0.0 for all"
-        )
     return HudError(f"port {port} on {host} cannot be bound: {error.strerror or error}")
 
 
@@ -426,9 +461,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         threading.Thread(target=_stop_with_parent, daemon=True).start()
     sys.path.insert(0, source_folder(options.path))
 
+    # What the environment and its children print goes to stderr: stdout is for the line that a parent waits for.
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    line_end = "\n" if os.path.sameopenfile(2, stdout) else ""  # the line has to begin at column 0
+
     def ready(_environment: Environment, _host: str, port: int) -> None:
-        sys.stdout.write(f"{READY_PREFIX}{port}\n")
         sys.stdout.flush()
+        os.write(stdout, f"{line_end}{READY_PREFIX}{port}\n".encode())
 
     try:
         return serve(
@@ -438,6 +478,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             token=os.environ.get(TOKEN_VARIABLE) or None,
             on_ready=ready,
         )
+    except KeyboardInterrupt:  # before the event loop listens to signals
+        return 130
     except HudError as error:
         sys.stderr.write(f"Error: {error.message}\n" + (f"Hint: {error.hint}\n" if error.hint else ""))
         return error.exit_code
