@@ -58,7 +58,10 @@ class Browser:
         self._profile = tempfile.mkdtemp(prefix="my-env-browser-")
         # Chromium's own sandbox makes namespaces, which a container's default profile and root do not allow.
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 or os.environ.get("BROWSER_SANDBOX") == "off" else []
+        # Where Linux's setpriv is: a server that is killed takes the browser with it.
+        bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
         self._process = await asyncio.create_subprocess_exec(
+            *bound,
             program,
             *FLAGS,
             *sandbox,

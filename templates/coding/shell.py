@@ -81,18 +81,21 @@ class Shell:
 
     async def _start(self, sshd, user):
         import asyncio
+        import shutil
         from asyncio.subprocess import DEVNULL
 
         # From 9.8 on sshd locks out addresses that connect without logging in, and here all come from loopback.
         lenient = ("-o", "PerSourcePenalties=no")
         if not await ends_well(sshd, "-T", *lenient, "-f", os.devnull, "-h", f"{self._folder}/host"):
             lenient = ()
+        # Where Linux's setpriv is: a server that is killed takes sshd with it.
+        bound = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
         for _ in range(3):  # another program may take a free port before sshd does
             port = free_port()
             with open(f"{self._folder}/config", "w") as file:
                 file.write(CONFIG.format(port=port, folder=self._folder, user=user, path=PATH))
             self._daemon = await asyncio.create_subprocess_exec(
-                sshd, "-D", "-e", "-f", f"{self._folder}/config", *lenient, stdin=DEVNULL, stdout=DEVNULL
+                *bound, sshd, "-D", "-e", "-f", f"{self._folder}/config", *lenient, stdin=DEVNULL, stdout=DEVNULL
             )
             for _ in range(200):
                 if self._daemon.returncode is not None:
@@ -100,6 +103,8 @@ class Shell:
                 if await answers(port):
                     return port
                 await asyncio.sleep(0.05)
+            else:
+                break  # it lives and says nothing: another port would not help
         raise RuntimeError("sshd does not answer on loopback; its own words are above")
 
     async def close(self):

@@ -305,6 +305,42 @@ def test_a_container_stops_cleanly_with_a_task_open(container: Callable[..., Con
     assert [name for name in left if "my-" in name or "run-" in name or "grade-" in name] == []
 
 
+KILLED_SERVER = """
+import glob, os, signal, subprocess, sys, time
+
+def daemons():
+    found = set()
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            words = open(path, "rb").read()
+            state = open(os.path.dirname(path) + "/stat").read().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if sys.argv[1].encode() in words and path.split("/")[2] != str(os.getpid()) and state != "Z":
+            found.add(path.split("/")[2])
+    return found
+
+before = daemons()
+server = subprocess.Popen(["hud", "serve", "env.py", "--port", "0"], stdout=subprocess.PIPE, text=True)
+assert server.stdout.readline().startswith("HUD_SERVE_PORT=")
+assert daemons() - before
+server.kill()
+deadline = time.monotonic() + 10
+while daemons() - before and time.monotonic() < deadline:
+    time.sleep(0.05)
+assert not daemons() - before, daemons() - before
+"""
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(LONGEST_S)
+@pytest.mark.parametrize(
+    ("template", "daemon"), [("coding", "sshd"), pytest.param("browser", "chromium", marks=pytest.mark.slow)]
+)
+def test_a_killed_server_leaves_no_daemon(container: Callable[..., Container], template: str, daemon: str) -> None:
+    container(template).exec("python3", "-c", KILLED_SERVER, daemon)
+
+
 @asynccontextmanager
 async def agent_shell(client: Client) -> AsyncIterator[asyncssh.SSHClientConnection]:
     """Open the published shell as an agent does: through the control port, with its key, the host's key checked."""
