@@ -8,7 +8,7 @@ from hud.errors import EnvironmentLoadError, HudError, NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from typing import Any
 
     Hook = Callable[[], Awaitable[object]]
@@ -45,7 +45,7 @@ class Environment:
 
     def template(
         self, *, id: str | None = None, description: str = "", input: Any = None, returns: Any = None
-    ) -> Callable[[Callable[..., AsyncGenerator[Any, Any]]], Template]:
+    ) -> Callable[[Callable[..., AsyncIterator[Any]]], Template]:
         """Declare a template from an async generator function.
 
         The function yields the prompt (text, a list of messages, or a mapping with `prompt`), receives the answer,
@@ -63,7 +63,7 @@ class Environment:
             ValueError: the id is taken.
         """
 
-        def declare(function: Callable[..., AsyncGenerator[Any, Any]]) -> Template:
+        def declare(function: Callable[..., AsyncIterator[Any]]) -> Template:
             template = Template(self, function, id=id, description=description, input=input, returns=returns)
             if template.id in self._templates:
                 raise ValueError(f"environment {self.name!r} has a template {template.id!r} already")

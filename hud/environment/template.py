@@ -8,7 +8,7 @@ from hud.eval.task import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
     from typing import Any
 
     from hud.environment.environment import Environment
@@ -53,7 +53,7 @@ class Template:
     def __init__(
         self,
         environment: Environment,
-        function: Callable[..., AsyncGenerator[Any, Any]],
+        function: Callable[..., AsyncIterator[Any]],
         *,
         id: str | None,
         description: str,
@@ -64,7 +64,8 @@ class Template:
         if not is_async_generator_function(function):
             raise TypeError(f"template {name!r} must be an async generator: `async def` with a `yield` in it")
         self.environment = environment
-        self.function = function
+        # Authors annotate either; that it is a generator was checked above.
+        self.function: Callable[..., AsyncGenerator[Any, Any]] = function  # type: ignore[assignment]
         self.id = name if id is None else id
         self.description = description
         self.input = input
