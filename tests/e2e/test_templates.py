@@ -350,7 +350,14 @@ async def agent_shell(client: Client) -> AsyncIterator[asyncssh.SSHClientConnect
     key = asyncssh.import_private_key(shell.params["client_key"])
     user = shell.params["user"]
     async with asyncssh.connect(
-        host, int(port), username=user, client_keys=[key], known_hosts=known, config=None, agent_path=None
+        host,
+        int(port),
+        username=user,
+        client_keys=[key],
+        known_hosts=known,
+        config=None,
+        agent_path=None,
+        login_timeout=20,
     ) as connection:
         yield connection
 
