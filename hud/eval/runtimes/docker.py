@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from hud.errors import RuntimeStartError, UsageError
 from hud.eval.config import RuntimeConfig, RuntimeLimits, RuntimeResources
 from hud.eval.runtimes import Runtime, docker_gpu, ownership
-from hud.eval.runtimes.docker_connection import endpoint
+from hud.eval.runtimes.docker_connection import endpoint, engine
 from hud.eval.runtimes.docker_exec import exec_in
 from hud.eval.runtimes.docker_launch import ContainerSpec, Started, container_name, launch, split_name
 from hud.eval.runtimes.docker_life import Life
@@ -121,6 +121,7 @@ class DockerRuntime:
         spec = self._spec(config, task, token)
         if self._opened:
             await self._removals.not_too_many()
+        await asyncio.wrap_future(_starts.submit(_local_engine))
         given_up = threading.Event()
         self._removals.expect(spec.name)
         launching = _starts.submit(_launch, spec, given_up.is_set)
@@ -162,8 +163,8 @@ class DockerRuntime:
         )
 
 
-def _launch(spec: ContainerSpec, given_up: Callable[[], bool]) -> Started:
-    """In a thread: create, start, find the port, measure the disk."""
+def _local_engine() -> None:
+    """Make sure of an engine, before anything is made that would have to be removed."""
     where = endpoint()
     if not where.is_local:
         raise UsageError(
@@ -171,6 +172,11 @@ def _launch(spec: ContainerSpec, given_up: Callable[[], bool]) -> Started:
             " published on that machine's loopback",
             hint='start a container there, forward its port (ssh -L 8765:localhost:8765), use Runtime("tcp://…")',
         )
+    engine()
+
+
+def _launch(spec: ContainerSpec, given_up: Callable[[], bool]) -> Started:
+    """Create, start, find the port, measure the disk."""
     started = launch(spec, gpu_ids=docker_gpu.ids_of(spec.resources.gpu), given_up=given_up)
     if spec.resources.storage_mb is not None and not given_up():
         _check_storage(spec, spec.resources.storage_mb)

@@ -39,6 +39,8 @@ __all__ = [
 CALL_TIMEOUT_S = 180
 """How long one call to the engine may take. Starting a container on a machine that starts fifty takes a minute."""
 
+_OLDEST_API = "1.24"  # the SDK's least; only the unversioned call is made with it
+
 INSTALL_HINT = "install hud in the image: see the Dockerfile.hud that `hud init` writes"
 SERVE_HINT = 'end Dockerfile.hud with CMD ["hud", "serve", …], as `hud init` shows'
 
@@ -99,9 +101,17 @@ def _tls_from_environment(url: str) -> Any:
         os.environ.get("DOCKER_TLS_VERIFY") or os.environ.get("DOCKER_CERT_PATH")
     ):
         return None
+    from docker.errors import TLSParameterError
     from docker.utils import kwargs_from_env
 
-    return kwargs_from_env().get("tls")
+    try:
+        return kwargs_from_env().get("tls")
+    except TLSParameterError as error:
+        folder = os.environ.get("DOCKER_CERT_PATH") or "~/.docker"
+        raise UsageError(
+            f"there are no client certificates in {folder} for the Docker engine at {url}",
+            hint="point DOCKER_CERT_PATH at the folder of ca.pem, cert.pem and key.pem",
+        ) from error
 
 
 _clients: dict[tuple[int, str, str], APIClient] = {}
@@ -119,20 +129,32 @@ def engine() -> APIClient:
     with _clients_lock:
         client = _clients.get(key)
         if client is None:
-            import docker
-
             with translated():
                 _knock(where)
-                client = docker.APIClient(
-                    base_url=where.url,
-                    tls=where.tls or False,
-                    version="auto",
-                    timeout=CALL_TIMEOUT_S,
-                    use_ssh_client=True,
-                    max_pool_size=64,
-                )
+                client = _client(where, _OLDEST_API)
+                try:
+                    version = client.version(api_version=False)["ApiVersion"]
+                finally:
+                    client.close()
+                client = _client(where, version)
             _clients[key] = client
         return client
+
+
+def _client(where: Endpoint, api_version: str) -> APIClient:
+    import docker
+
+    client = docker.APIClient(
+        base_url=where.url,
+        tls=where.tls or False,
+        version=api_version,
+        timeout=CALL_TIMEOUT_S,
+        use_ssh_client=True,
+        max_pool_size=64,
+    )
+    # Else REQUESTS_CA_BUNDLE takes the place of the certificate authority that the user named for this engine.
+    client.trust_env = False
+    return client
 
 
 def _knock(where: Endpoint) -> None:
@@ -184,6 +206,11 @@ def _unreachable(detail: str) -> UnreachableError:
         )
     if "ssh" in urlsplit(where.url).scheme and shutil.which("ssh") is None:
         return UnreachableError(f"the Docker engine at {where.url} needs the ssh command", hint="install OpenSSH")
+    if "ssl" in lowered or "certificate" in lowered:
+        return UnreachableError(
+            f"the Docker engine at {where.url} ({where.source}) and this client do not trust each other: {detail}",
+            hint="check DOCKER_TLS_VERIFY and DOCKER_CERT_PATH, or the context's certificates",
+        )
     return UnreachableError(
         f"no Docker engine answers at {where.url} ({where.source})",
         hint="start Docker, or point DOCKER_HOST at a running engine (Podman's socket works too)",

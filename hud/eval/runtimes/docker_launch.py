@@ -9,10 +9,11 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from hud.errors import DeadlineError, NotFoundError, RuntimeStartError, UsageError
+from hud.errors import DeadlineError, HudError, RuntimeStartError, UsageError
 from hud.eval.config import RuntimeResources
 from hud.eval.runtimes import ownership
 from hud.eval.runtimes.docker_connection import (
@@ -36,7 +37,6 @@ __all__ = [
     "container_name",
     "ended",
     "indented",
-    "is_owned",
     "launch",
     "run_detached",
     "split_name",
@@ -247,32 +247,26 @@ def run_detached(
         run_args=flags,
     )
     given_up = threading.Event()
-    try:
-        # In a thread, because an interrupted call leaves the engine at work: only after its end is it known what to
-        # remove. Leaving the block waits for it.
-        with ThreadPoolExecutor(1) as starter:
-            starter.submit(bool).result()  # interrupted while it starts its thread, it would not wait for it
-            try:
-                starter.submit(launch, spec, given_up=given_up.is_set).result()
-            except BaseException:
-                given_up.set()
-                raise
-    except BaseException:
-        if is_owned(spec.name):
-            remove(spec.name)
-        raise
+    # In a thread, because an interrupted call leaves the engine at work: only after its end is it known what to remove.
+    # Leaving the block waits for the thread, and when that wait is interrupted, the interpreter's exit does.
+    with ThreadPoolExecutor(1) as starter:
+        starter.submit(bool).result()  # interrupted while it starts its thread, it would not wait for it
+        try:
+            starter.submit(launch, spec, given_up=given_up.is_set).result()
+        except BaseException:
+            given_up.set()
+            starter.submit(_remove_own, spec.name)
+            raise
     return spec.name
 
 
-def is_owned(name: str) -> bool:
-    """Whether this process made the container of a name, which somebody else may have taken before."""
-    try:
+def _remove_own(name: str) -> None:
+    """Remove a container of a name that somebody else may have taken before, if this process made it."""
+    with suppress(HudError):  # the first error is the one to show
         with translated(container=name):
             facts = engine().inspect_container(name)
-    except NotFoundError:
-        return False
-    found: str | None = (facts["Config"].get("Labels") or {}).get(ownership.OWNER_LABEL)
-    return found == ownership.owner_label()
+        if (facts["Config"].get("Labels") or {}).get(ownership.OWNER_LABEL) == ownership.owner_label():
+            remove(name)
 
 
 def split_name(run_args: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
