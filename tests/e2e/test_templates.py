@@ -119,7 +119,13 @@ def test_the_folder_of_a_template_lists_the_same_rows_as_its_task_file(template:
 
 def test_the_rows_of_the_blank_template_have_the_slugs_of_the_specification() -> None:
     rows = collect_tasks(str(TEMPLATES / "blank" / "tasks.py"))
-    assert [row.slug for row in rows] == ["count-4376680e", "count-e8d5ddbb"]
+    assert [row.slug for row in rows] == [
+        "count-4376680e",
+        "count-e8d5ddbb",
+        "fix_bug",
+        "fix_bug-df99050d",
+        "fix_bug-db00eaba",
+    ]
 
 
 def test_a_site_without_a_browser_says_so_in_the_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
