@@ -86,12 +86,22 @@ class Task:
             if not hasattr(value, "keys"):
                 raise UsageError(f"a task's {name} is an object, got {type(value).__name__}")
             value = dict(value)
-        if name == "validation" and value is not None and not isinstance(value, list):
-            raise UsageError(f"a task's validation is a list of calls, got {type(value).__name__}")
-        if name == "runtime_config" and value is not None and hasattr(value, "keys"):
+            for key in value:
+                if not isinstance(key, str):
+                    raise UsageError(f"a task's {name} has the key {key!r}, which is no string")
+        if name == "validation" and value is not None:
+            if not isinstance(value, list):
+                raise UsageError(f"a task's validation is a list of calls, got {type(value).__name__}")
+            for call in value:
+                if not hasattr(call, "keys"):
+                    raise UsageError(f"a task's validation is a list of objects, with a {type(call).__name__} in it")
+        if name == "runtime_config" and value is not None:
             from hud.eval.config import RuntimeConfig
 
-            value = RuntimeConfig.from_dict(value)
+            if hasattr(value, "keys"):
+                value = RuntimeConfig.from_dict(value)
+            elif not isinstance(value, RuntimeConfig):
+                raise UsageError(f"a task's runtime_config is an object, got {type(value).__name__}")
         if name == "verifier" and value is not None:
             if not isinstance(value, Task):
                 raise UsageError(f"a task's verifier is a task, got {type(value).__name__}")
@@ -107,6 +117,18 @@ class Task:
 
     __hash__ = None  # type: ignore[assignment]  # rows are mutable
 
+    def __copy__(self) -> Task:
+        return Task(**{name: getattr(self, name) for name in _FIELDS}, environment=self.environment)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Task:
+        from copy import deepcopy
+
+        fields = {name: deepcopy(getattr(self, name), memo) for name in _FIELDS}
+        return Task(**fields, environment=self.environment)  # a copy of a row runs on the same environment
+
+    def __reduce__(self) -> tuple[Callable[[Mapping[str, Any]], Task], tuple[dict[str, Any]]]:
+        return Task.from_row, (self.to_row(),)
+
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Task:
         """Read a row of a task file or a platform.
@@ -114,6 +136,8 @@ class Task:
         Raises:
             UsageError: a field is missing, unknown or of the wrong type.
         """
+        if not hasattr(row, "keys"):
+            raise UsageError(f"a task row is an object, got {type(row).__name__}")
         fields = dict(row)
         if hasattr(fields.get("env"), "keys"):
             fields["env"] = fields["env"].get("name")
@@ -123,8 +147,11 @@ class Task:
         for name in ("env", "id"):
             if name not in fields:
                 raise UsageError(f"a task row needs {name!r}: {_shorten(row)}")
-        if fields.get("verifier") is not None:
-            fields["verifier"] = cls.from_row(fields["verifier"])
+        verifier = fields.get("verifier")
+        if verifier is not None:
+            if not hasattr(verifier, "keys"):
+                raise UsageError(f"a task's verifier is an object, got {type(verifier).__name__}")
+            fields["verifier"] = cls.from_row(verifier)
         return cls(**fields)
 
     def to_row(self) -> dict[str, Any]:
@@ -173,7 +200,10 @@ def default_slug(task_id: str, args: Mapping[str, Any]) -> str:
         from _sha1 import sha1  # type: ignore[import-not-found]  # `hashlib` would load OpenSSL, a quarter of what `hud task list` may cost
     except ImportError:
         from hashlib import sha1
-    text = json.dumps(args, sort_keys=True, default=str)
+    try:
+        text = json.dumps(args, sort_keys=True, default=str)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"the arguments of task {task_id!r} have no JSON form: {error}") from error
     return f"{task_id}-{sha1(text.encode(), usedforsecurity=False).hexdigest()[:8]}"
 
 
