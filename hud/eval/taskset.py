@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
-import signal
-import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from hud.errors import UsageError
 from hud.eval.drive import Agent, rollout
 from hud.eval.job import Job, new_id
-from hud.eval.runtimes import Provider, opened
+from hud.eval.runtimes import Provider, Runtime, opened
 from hud.eval.task import Task
+from hud.eval.termination import sigterm_cancels
 
 if TYPE_CHECKING:
     from hud.eval.run import Run
@@ -77,15 +78,24 @@ class Taskset:
         return cls.from_file(path)
 
     def to_file(self, path: str | os.PathLike[str]) -> None:
-        """Write the rows as `.json` or `.jsonl`, beside and renamed, so a reader never sees half of it."""
+        """Write the rows as `.json` or `.jsonl`, beside and renamed, so a reader never sees half of it.
+
+        Raises:
+            UsageError: another kind of file, or a row with something that JSON cannot carry.
+        """
         text = os.fspath(path)
+        if not text.endswith((".json", ".jsonl")):
+            raise UsageError(f"{text} is neither .json nor .jsonl")
         rows = [task.to_row() for task in self]
+        for row in rows:
+            try:
+                json.dumps(row, allow_nan=False)
+            except (TypeError, ValueError, RecursionError) as error:
+                raise UsageError(f"task {row['slug']!r} holds what JSON cannot carry: {error}") from error
         if text.endswith(".jsonl"):
             content = "".join(json.dumps(row) + "\n" for row in rows)
-        elif text.endswith(".json"):
-            content = json.dumps(rows, indent=2) + "\n"
         else:
-            raise UsageError(f"{text} is neither .json nor .jsonl")
+            content = json.dumps(rows, indent=2) + "\n"
         beside = f"{text}.{os.getpid()}.tmp"
         try:
             Path(beside).write_text(content, encoding="utf-8")
@@ -142,6 +152,10 @@ class Taskset:
             UsageError: a number out of range, deadlines that contradict each other, or no runtime to run on.
         """
         group = (job.group if job is not None else 1) if group is None else group
+        if not callable(agent):
+            raise UsageError(f"the agent is {agent!r}", hint="give an async function that takes a Run")
+        if runtime is not None and not callable(runtime):
+            raise UsageError(f"the runtime is {runtime!r}", hint=_RUNTIMES)
         _check_limits(self, group, max_concurrent, rollout_timeout)
         if job is None:
             repeats = f" ({group} times)" if group > 1 else ""
@@ -166,10 +180,12 @@ class Taskset:
                 )
 
         try:
-            with _sigterm_cancels():
+            with sigterm_cancels():
                 async with opened(provider), asyncio.TaskGroup() as workers:
                     for _ in range(min(max_concurrent or len(places), len(places))):
                         workers.create_task(work())
+        except BaseExceptionGroup as errors:  # a rollout keeps every Exception; this is what ends a program
+            raise errors.exceptions[0] from None
         finally:
             job.runs.extend(run for run in finished if run is not None)
         return job
@@ -184,6 +200,8 @@ def _check_limits(tasks: Taskset, group: int, max_concurrent: int | None, rollou
         raise UsageError(f"rollout_timeout is {rollout_timeout}: give seconds above 0")
     for task in tasks:
         agent_s = (task.agent_config or {}).get("timeout_seconds")
+        if agent_s is not None and not _is_positive(agent_s):
+            raise UsageError(f"task {task.slug!r}: the agent's timeout_seconds is {agent_s!r}: give seconds above 0")
         limits = task.runtime_config.limits if task.runtime_config is not None else None
         named = {
             "startup_timeout_s": limits.startup_timeout_s if limits is not None else None,
@@ -202,52 +220,49 @@ def _check_limits(tasks: Taskset, group: int, max_concurrent: int | None, rollou
                 )
 
 
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0 and math.isfinite(value)
+
+
+_RUNTIMES = 'pass runtime=LocalRuntime("env.py"), DockerRuntime("IMAGE") or Runtime("tcp://HOST:PORT")'
+
+
 def _default_runtime(tasks: Taskset) -> Provider:
-    """Choose where to run: the rows' images, or the live environments they were made from."""
-    if any(task.runtime_config is not None and task.runtime_config.image is not None for task in tasks):
+    """Choose where to run: the images the rows name, or the live environments they were made from."""
+    configs = [task.runtime_config for task in tasks if task.runtime_config is not None]
+    if any(config.image is not None or config.compose is not None for config in configs):
         from hud.eval.runtimes.docker import DockerRuntime
 
         return DockerRuntime()
-    environments = {task.env: task.environment for task in tasks}
-    if all(environment is not None for environment in environments.values()):
+    if all(task.environment is not None for task in tasks):
+        return _LiveEnvironments(tasks)
+    raise UsageError("there is no runtime to run these tasks on", hint=_RUNTIMES)
+
+
+class _LiveEnvironments:
+    """Serve each row by the live environment it was made from; a verifier that was not made from one, by name."""
+
+    def __init__(self, tasks: Taskset) -> None:
         from hud.eval.runtimes.local import LocalRuntime
 
-        if len(environments) == 1:
-            return LocalRuntime(next(environment for environment in environments.values() if environment is not None))
-    raise UsageError(
-        "there is no runtime to run these tasks on",
-        hint='pass runtime=LocalRuntime("env.py"), DockerRuntime("IMAGE") or Runtime("tcp://HOST:PORT")',
-    )
+        rows = [row for task in tasks for row in (task, task.verifier) if row is not None]
+        environments = {id(row.environment): row.environment for row in rows if row.environment is not None}
+        self._runtimes = {key: LocalRuntime(environment) for key, environment in environments.items()}
+        self._names = {environment.name: key for key, environment in environments.items()}
+        self._stack = AsyncExitStack()
 
+    def __call__(self, task: Task) -> AbstractAsyncContextManager[Runtime]:
+        key = id(task.environment) if task.environment is not None else self._names.get(task.env)
+        if key is None:
+            raise UsageError(f"there is no live environment {task.env!r} for task {task.slug!r}", hint=_RUNTIMES)
+        return self._runtimes[key](task)
 
-@contextmanager
-def _sigterm_cancels() -> Iterator[None]:
-    """Let SIGTERM cancel the running call, so that everything it started is removed, and then end the process.
+    async def __aenter__(self) -> _LiveEnvironments:
+        for runtime in self._runtimes.values():
+            await self._stack.enter_async_context(runtime)
+        return self
 
-    A program that has a handler of its own keeps it.
-    """
-    task = asyncio.current_task()
-    if (
-        task is None
-        or threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    ):
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    received = False
-
-    def cancel() -> None:
-        nonlocal received
-        received = True
-        task.cancel()
-
-    loop.add_signal_handler(signal.SIGTERM, cancel)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if received:
-            raise SystemExit(143) from None
-        raise
-    finally:
-        loop.remove_signal_handler(signal.SIGTERM)
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
