@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Literal
 
 from hud.client.client import Client, open_client
-from hud.errors import DeadlineError, HudError, HudProtocolError
+from hud.errors import DeadlineError, HudError, HudProtocolError, UsageError
 from hud.eval.job import new_id
-from hud.eval.run import Grade, Phase, Run, Step
-from hud.eval.runtimes import Provider
+from hud.eval.run import Grade, Run, Step
+from hud.eval.runtimes import Provider, Runtime
 from hud.eval.task import Task
 
 __all__ = ["Agent", "rollout"]
@@ -50,32 +50,43 @@ async def rollout(
         asyncio.CancelledError: the caller was cancelled; the task is cancelled without grading first.
     """
     run = Run(task, trace_id=trace_id or new_id(), job_id=job_id, group_id=group_id)
+    stopped = _stop_asked()
     limit = asyncio.timeout(rollout_timeout)
     try:
         async with limit:
-            await _drive(run, agent, runtime)
+            await _drive(run, agent, runtime, limit)
     except asyncio.CancelledError:
-        run.trace.status = "cancelled"
-        raise
+        if stopped():
+            run.trace.status = "cancelled"
+            raise
+        run.fail(HudError("the runtime cancelled itself"), run.phase)
     except Exception as error:  # noqa: BLE001  any failure is this run's, and never its siblings'
         if limit.expired():
+            run.grade = Grade(is_error=True)
             run.fail(DeadlineError(f"the rollout was not over within {rollout_timeout:g} s"), run.phase)
         else:
             run.fail(error, run.phase)
     finally:
         run._client = None
+        run.end()
     return run
 
 
-async def _drive(run: Run, agent: Agent, provider: Provider) -> None:
+def _stop_asked() -> Callable[[], bool]:
+    """Give a question for later: was this asyncio task itself cancelled since, or did something in it raise that?"""
+    task = asyncio.current_task()
+    if task is None:
+        return lambda: True
+    before = task.cancelling()
+    return lambda: task.cancelling() > before
+
+
+async def _drive(run: Run, agent: Agent, provider: Provider, limit: asyncio.Timeout) -> None:
     task = run.task
-    clock = time.perf_counter
-    begun = clock()
     verifier = task.verifier
     same_substrate = verifier is None or (verifier.env == task.env and verifier.runtime_config is None)
-    async with provider(task) as placed:
-        run.runtime = placed.url
-        run.timings.provision = clock() - begun
+    run.enter("provision")
+    async with _placing(provider, task) as placed:
         async with _connected(run, provider, placed) as client:
             run._client = client
             await _start(run, client, task)
@@ -86,30 +97,54 @@ async def _drive(run: Run, agent: Agent, provider: Provider) -> None:
                 grade = await _grade(run, client, verifier, "verify", grade.raw)
             run._client = None
         if same_substrate:
-            run.grade = grade
-        begun = clock()
-        run.phase = "release"
-    run.timings.release = clock() - begun
+            _conclude(run, grade, limit)
+        run.enter("release")
     if verifier is not None and not same_substrate:
-        async with provider(verifier) as placed, _connected(run, provider, placed) as client:
-            await _start_verifier(run, client, verifier)
-            run.grade = await _grade(run, client, verifier, "verify", grade.raw)
+        run.enter("provision")
+        async with _placing(provider, verifier) as placed:
+            async with _connected(run, provider, placed) as client:
+                await _start_verifier(run, client, verifier)
+                grade = await _grade(run, client, verifier, "verify", grade.raw)
+            _conclude(run, grade, limit)
+            run.enter("release")
+
+
+def _conclude(run: Run, grade: Grade, limit: asyncio.Timeout) -> None:
+    """Take the verdict; the deadline does not count what is removed after it."""
+    if not limit.expired():
+        limit.reschedule(None)
+    run.grade = grade
+    if grade.is_error:
+        said = f": {grade.content}" if grade.content else ""
+        run.fail(HudError(f"the environment could not grade the task{said}"), run.phase)
+
+
+def _placing(provider: Provider, task: Task) -> AbstractAsyncContextManager[Runtime]:
+    placing: object = provider(task)
+    if isinstance(placing, AbstractAsyncContextManager):
+        return placing
+    if asyncio.iscoroutine(placing):
+        placing.close()
+    raise UsageError(
+        f"the runtime gave a {type(placing).__name__}, which is no async context manager",
+        hint="decorate an async generator function with @contextlib.asynccontextmanager",
+    )
 
 
 @asynccontextmanager
 async def _connected(run: Run, provider: Provider, placed: Any) -> AsyncIterator[Client]:
-    """Connect for as long as the rollout lasts; when it is cancelled, cancel the task in the environment too."""
-    begun = time.perf_counter()
-    run.phase = "connect"
+    """Connect for as long as the rollout lasts; when it fails, cancel what it started in the environment too."""
+    if not isinstance(placed, Runtime):
+        raise UsageError(f"the runtime yielded {placed!r}", hint='yield a Runtime("tcp://HOST:PORT")')
+    run.enter("connect")
+    run.runtime = placed.url
     token = placed.params.get("token")
     ready_timeout_s = getattr(provider, "ready_timeout", _READY_TIMEOUT_S)
     client = await open_client(placed.url, token=token, ready_timeout_s=ready_timeout_s)
-    run.timings.connect += time.perf_counter() - begun
     try:
         yield client
-    except BaseException as error:
-        if not isinstance(error, HudProtocolError):  # after an error reply nothing is started any more
-            await _cancel(client)
+    except BaseException:
+        await _cancel(client)
         raise
     finally:
         await client.close()
@@ -124,10 +159,9 @@ async def _cancel(client: Client) -> None:
 
 
 async def _start(run: Run, client: Client, task: Task) -> None:
-    run.phase = "start"
-    begun, started_at = time.perf_counter(), time.time()
+    run.enter("start")
+    started_at = time.time()
     frame = await client.start_task(task.id, task.args)
-    run.timings.start = time.perf_counter() - begun
     run.prompt = frame["prompt"]
     bindings = frame.get("bindings") or {}
     if not isinstance(bindings, dict) or not all(isinstance(value, dict) for value in bindings.values()):
@@ -139,18 +173,16 @@ async def _start(run: Run, client: Client, task: Task) -> None:
 
 
 async def _start_verifier(run: Run, client: Client, verifier: Task) -> None:
-    run.phase = "verify"
+    run.enter("verify")
     started_at = time.time()
     frame = await client.start_task(verifier.id, verifier.args)
     run.record(_task_step("setup", verifier, frame, started_at))
 
 
-async def _grade(run: Run, client: Client, task: Task, phase: Phase, answer: Any) -> Grade:
-    run.phase = phase
-    begun, started_at = time.perf_counter(), time.time()
+async def _grade(run: Run, client: Client, task: Task, phase: Literal["grade", "verify"], answer: Any) -> Grade:
+    run.enter(phase)
+    started_at = time.time()
     frame = await client.grade({"answer": answer})
-    elapsed = time.perf_counter() - begun
-    setattr(run.timings, phase, elapsed)
     run.trace.steps.append(_task_step("evaluate", task, frame, started_at))
     return Grade.from_frame(frame)
 
@@ -162,38 +194,53 @@ def _task_step(phase: str, task: Task, result: dict[str, Any], started_at: float
 
 async def _work(run: Run, agent: Agent, client: Client) -> None:
     """Let the agent work, with the channel kept alive; what it raises is noted, and grading goes on."""
-    run.phase = "agent"
-    begun = time.perf_counter()
+    run.enter("agent")
     timeout_s = (run.task.agent_config or {}).get("timeout_seconds")
-    limit = asyncio.timeout(timeout_s)
-    heart = _Heart(client, limit)
+    # In a task of its own, so that whatever the agent does with a cancellation, its own or ours, ends there.
+    working = asyncio.get_running_loop().create_task(_call(agent, run))
+    heart = _Heart(client, working)
     try:
-        async with limit:
-            try:
-                answer = await agent(run)
-            finally:
-                heart.stop()
-        if run.trace.content is None and answer is not None:
-            run.trace.content = answer
-    except TimeoutError as error:
-        if heart.error is not None:
-            raise heart.error from error
-        if not limit.expired():
-            run.fail(error, "agent")
-        else:
-            run.fail(error, "agent", message=f"the agent was not done within {timeout_s:g} s")
-            run.trace.stop_reason = "timeout"
-    except Exception as error:  # noqa: BLE001  the agent's failure is noted, and the task graded all the same
-        run.fail(error, "agent", message=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-    run.timings.agent = time.perf_counter() - begun
+        done, _ = await asyncio.wait((working,), timeout=timeout_s)
+        if not done:
+            working.cancel()
+            await asyncio.wait((working,))
+    except asyncio.CancelledError:
+        working.cancel()
+        await asyncio.wait((working,))
+        if not working.cancelled():
+            working.exception()
+        raise
+    finally:
+        heart.stop()
+    failure = asyncio.CancelledError() if working.cancelled() else working.exception()
+    if heart.error is not None:
+        raise heart.error from failure
+    if not done:  # it may also have answered, or failed otherwise, while it was being stopped
+        run.fail(DeadlineError(f"the agent was not done within {timeout_s:g} s"), "agent")
+        run.trace.stop_reason = "timeout"
+    elif isinstance(failure, asyncio.CancelledError):
+        run.fail(HudError("the agent cancelled itself"), "agent")
+    elif isinstance(failure, Exception):
+        run.fail(failure, "agent")
+    elif failure is not None:
+        raise failure
+
+
+async def _call(agent: Agent, run: Run) -> None:
+    work: object = agent(run)
+    if not isinstance(work, Awaitable):
+        raise UsageError(f"the agent gave a {type(work).__name__}, nothing to await", hint="make it an `async def`")
+    answer = await work
+    if run.trace.content is None and answer is not None:
+        run.trace.content = answer
 
 
 class _Heart:
     """Says hello every two minutes while the agent works; a channel that does not answer ends the agent's phase."""
 
-    def __init__(self, client: Client, limit: asyncio.Timeout) -> None:
+    def __init__(self, client: Client, working: asyncio.Task[None]) -> None:
         self._client = client
-        self._limit = limit
+        self._working = working
         self._beating: asyncio.Task[None] | None = None
         self._timer = asyncio.get_running_loop().call_later(_HEARTBEAT_S, self._tick)
         self.error: HudError | None = None
@@ -210,7 +257,7 @@ class _Heart:
         except HudError as error:
             self.error = error
         if self.error is not None:
-            self._limit.reschedule(asyncio.get_running_loop().time())
+            self._working.cancel()
         else:
             self._timer = asyncio.get_running_loop().call_later(_HEARTBEAT_S, self._tick)
 

@@ -138,16 +138,16 @@ class Run:
         prompt: As the environment sent it: text, a list of messages, or None.
         bindings: Per-episode connection data by capability name.
         trace: The trajectory; an agent's answer is `trace.content`.
-        grade: The verdict, None until there is one.
+        grade: The verdict; its `is_error` is set until there is one.
         error: What went wrong, as the exception itself; `phase` says where.
-        phase: The phase the run is in, or ended in.
+        phase: The phase the run is in; at its end the one that failed, or the last.
         runtime: The control-channel URL, or None when there never was one.
         timings: Seconds a phase.
     """
 
     __slots__ = (
-        "_client", "bindings", "error", "grade", "group_id", "job_id", "phase", "prompt", "runtime", "task", "timings",
-        "trace", "trace_id",
+        "_client", "_failed_in", "_since", "bindings", "error", "grade", "group_id", "job_id", "phase", "prompt",
+        "runtime", "task", "timings", "trace", "trace_id",
     )  # fmt: skip
 
     def __init__(self, task: Task, *, trace_id: str, job_id: str | None = None, group_id: str | None = None) -> None:
@@ -158,12 +158,14 @@ class Run:
         self.prompt: Any = None
         self.bindings: dict[str, dict[str, Any]] = {}
         self.trace = Trace(trace_id=trace_id)
-        self.grade: Grade | None = None
-        self.error: BaseException | None = None
+        self.grade = Grade(is_error=True)
+        self.error: Exception | None = None
         self.phase: Phase = "provision"
         self.runtime: str | None = None
         self.timings = Timings()
         self._client: Client | None = None
+        self._failed_in: Phase | None = None
+        self._since = time.perf_counter()
 
     def __repr__(self) -> str:
         outcome = f"reward={self.reward}" if self.is_graded else f"error={self.trace.error!r}"
@@ -193,17 +195,17 @@ class Run:
     @property
     def is_graded(self) -> bool:
         """Whether there is a valid verdict: only such runs count in a job's reward."""
-        return self.grade is not None and not self.grade.is_error
+        return not self.grade.is_error
 
     @property
     def reward(self) -> float:
         """The grade's reward, 0.0 without one (see `is_graded`)."""
-        return self.grade.reward if self.grade is not None else 0.0
+        return self.grade.reward
 
     @property
     def evaluation(self) -> dict[str, Any]:
         """The evaluation frame, without the evidence of its sub-scores."""
-        frame = dict(self.grade.raw) if self.grade is not None else {}
+        frame = dict(self.grade.raw)
         if isinstance(frame.get("subscores"), list):
             frame["subscores"] = [
                 {key: value for key, value in part.items() if key != "info"} if isinstance(part, dict) else part
@@ -241,10 +243,29 @@ class Run:
         """Append a step to the trace."""
         self.trace.steps.append(step)
 
-    def fail(self, error: BaseException, phase: Phase, *, message: str | None = None) -> None:
+    def enter(self, phase: Phase) -> None:
+        """Go on to the next phase; the time since the last change is the former's."""
+        now = time.perf_counter()
+        setattr(self.timings, self.phase, getattr(self.timings, self.phase) + now - self._since)
+        self.phase = phase
+        self._since = now
+
+    def end(self) -> None:
+        """Be over: where something failed, that phase is the one to show."""
+        self.enter(self._failed_in or self.phase)
+
+    def fail(self, error: Exception, phase: Phase) -> None:
         """Note what went wrong, as a system step that reads `[phase] message`."""
         self.error = error
-        self.phase = phase
+        self._failed_in = phase
         self.trace.status = "error"
-        text = f"[{phase}] {message or str(error) or type(error).__name__}"
-        self.record(Step(source="system", error=text, started_at=time.time()))
+        self.record(Step(source="system", error=f"[{phase}] {_said(error)}", started_at=time.time()))
+
+
+def _said(error: BaseException) -> str:
+    """Put an error into words: our own as they are, others with their kind, groups by what is in them."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(dict.fromkeys(_said(part) for part in error.exceptions))
+    if isinstance(error, HudError):
+        return str(error)
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
