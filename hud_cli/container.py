@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 from hud.errors import HudError, RuntimeStartError
 from hud_cli import output
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     Frame = dict[str, Any]
 
 __all__ = ["grade", "run", "start"]
+
+_KILLED = 137
+_ENDING_S = 2.0
 
 
 def start(
@@ -65,7 +69,7 @@ class _Fresh:
     """A container for one exchange; it is removed on leaving, unless `leave` was called.
 
     Attributes:
-        name: Its name, known before it exists.
+        name: Its name.
     """
 
     def __init__(self, image: str, run_args: Sequence[str], *, kept: bool) -> None:
@@ -80,16 +84,7 @@ class _Fresh:
 
         docker_engine = _engine()
         exit_on_sigterm()
-        try:
-            docker_engine.run_detached(
-                self.image,
-                kept=self.kept,
-                run_args=list(self.run_args),
-                on_named=lambda name: setattr(self, "name", name),
-            )
-        except BaseException:
-            self.__exit__()
-            raise
+        self.name = docker_engine.run_detached(self.image, kept=self.kept, run_args=list(self.run_args))
         return self
 
     def leave(self) -> None:
@@ -97,7 +92,7 @@ class _Fresh:
         self._stays = True
 
     def __exit__(self, *_: object) -> None:
-        if self.name and not self._stays:
+        if not self._stays:
             _engine().remove(self.name)
 
 
@@ -135,7 +130,8 @@ def _exchange(container: str, words: list[str], *, answer: str | None = None, im
         frame = None
     if result.exit_code == 0 and isinstance(frame, dict):
         return frame
-    _raise_if_ended(container, image)
+    # A container that ends kills what runs in it, a moment before the engine says that it has ended.
+    _raise_if_ended(container, image, patience_s=_ENDING_S if result.exit_code == _KILLED else 0)
     if isinstance(frame, dict) and isinstance(frame.get("message"), str):
         raise _told(frame, result.exit_code)
     said = result.stdout.decode(errors="replace").strip()
@@ -146,14 +142,18 @@ def _exchange(container: str, words: list[str], *, answer: str | None = None, im
     )
 
 
-def _raise_if_ended(container: str, image: str | None) -> None:
-    """Say how a fresh container ended, with its last lines, when it did."""
+def _raise_if_ended(container: str, image: str | None, *, patience_s: float = 0) -> None:
+    """Say how a fresh container ended, with its last lines, when it did, or does within `patience_s`."""
     if image is None:
         return
-    docker_engine = _engine()
-    state = docker_engine.state(container)
-    if not state.running:
-        raise docker_engine.ended(docker_engine.ContainerSpec(image=image, name=container), state)
+    from hud.eval.runtimes.docker_launch import ContainerSpec, ended
+
+    deadline = time.monotonic() + patience_s
+    while (state := _engine().state(container)).running:
+        if time.monotonic() >= deadline:
+            return
+        time.sleep(0.05)
+    raise ended(ContainerSpec(image=image, name=container), state)
 
 
 def _told(report: Frame, exit_code: int) -> HudError:

@@ -12,29 +12,36 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hud_cli.commands import Command
 
-__all__ = ["command_help", "group_help", "root_help"]
+__all__ = ["command_help", "explained", "group_help", "root_help"]
 
 
 def command_help(command: Command, *, width: int) -> str:
     """Explain one command, wrapped to `width` columns."""
-    lines = [usage(command), ""]
-    for paragraph in command.help.split("\n\n"):
-        lines += [*wrap(paragraph, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False), ""]
-    if command.arguments:
-        lines += _table("Arguments:", [(argument.metavar, argument.help) for argument in command.arguments], width)
-    rows = []
+    arguments = [(argument.metavar, argument.help) for argument in command.arguments]
+    options = []
     for option in command.options:
         flags = ", ".join(option.flags)
         text = option.help
         if option.default not in (None, False, []):
-            text += (
-                f" [default: {option.default:g}]"
-                if isinstance(option.default, float)
-                else f" [default: {option.default}]"
-            )
-        rows.append((flags if option.kind == "flag" else f"{flags} {option.metavar}", text))
-    rows.append(("-h, --help", "Show this text."))
-    return "\n".join(lines + _table("Options:", rows, width)[:-1])
+            shown = f"{option.default:g}" if isinstance(option.default, float) else option.default
+            text += f" [default: {shown}]"
+        options.append((flags if option.kind == "flag" else f"{flags} {option.metavar}", text))
+    return explained(usage(command), command.help, arguments=arguments, options=options, width=width)
+
+
+def explained(
+    usage_line: str, text: str, *, arguments: list[tuple[str, str]], options: list[tuple[str, str]], width: int
+) -> str:
+    """Lay out the help of a command: usage, paragraphs, and a row for each argument and option."""
+    lines = [usage_line, ""]
+    for paragraph in text.split("\n\n"):
+        lines += [
+            *wrap(paragraph, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False),
+            "",
+        ]
+    if arguments:
+        lines += _table("Arguments:", arguments, width)
+    return "\n".join(lines + _table("Options:", [*options, ("-h, --help", "Show this text.")], width)[:-1])
 
 
 def group_help(group: str, *, width: int) -> str:

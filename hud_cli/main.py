@@ -95,11 +95,11 @@ def _run_group(group: str, words: list[str]) -> int:
 
 def _run_tree(words: list[str]) -> int:
     try:
-        from hud_cli import tree
-    except ModuleNotFoundError as error:
-        if error.name != "typer":
-            raise
+        import typer  # noqa: F401  # first, because the tree loads a lot before it asks for it
+    except ModuleNotFoundError:
         return _run_without_tree(words)
+    from hud_cli import tree
+
     return tree.run(words)
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "data",
     "document",
     "error",
+    "has_stdout",
     "is_interactive",
     "keep_stdout",
     "note",
@@ -42,15 +43,17 @@ def keep_stdout() -> None:
     global _data_fd
     if _data_fd != 1:
         return
-    try:
-        _data_fd = os.dup(1)
-    except OSError:  # started with stdout closed
-        _data_fd = None
-    try:
-        os.dup2(2, 1)
-    except OSError:  # started with stderr closed
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
+    # A stream that was closed at the start would give its number to the next socket, and children write to numbers.
+    closed = [descriptor for descriptor in (0, 1, 2) if not _is_open(descriptor)]
+    for _ in closed:
+        os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    _data_fd = None if 1 in closed else os.dup(1)
+    os.dup2(2, 1)
+
+
+def has_stdout() -> bool:
+    """Whether there is a stdout at all: it may have been closed at the start."""
+    return _data_fd is not None and _is_open(_data_fd)
 
 
 def data(text: str) -> None:
@@ -127,9 +130,13 @@ def painted(text: str, *styles: str, stream: str = "stderr") -> str:
 
 def width() -> int:
     """Give the columns of the terminal, between 40 and 100; 80 where there is none."""
-    import shutil
-
-    return max(40, min(100, shutil.get_terminal_size((80, 24)).columns))
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return max(40, min(100, int(columns)))
+    try:
+        return max(40, min(100, os.get_terminal_size(1).columns or 80))
+    except OSError:
+        return 80
 
 
 def is_interactive() -> bool:
@@ -161,3 +168,11 @@ def read_stdin() -> bytes:
     if sys.stdin is None:
         raise HudError("standard input is closed")
     return sys.stdin.buffer.read()
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True

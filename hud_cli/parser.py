@@ -74,8 +74,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """Give a hint that names what `word` may have meant, or None."""
     from difflib import get_close_matches
 
-    close = get_close_matches(word, list(known), n=3)
-    return f"did you mean {' or '.join(close)}?" if close else None
+    *others, last = get_close_matches(word, list(known), n=3) or [""]
+    return f"did you mean {', '.join(others)}{' or ' if others else ''}{last}?" if last else None
 
 
 def _flags_of(word: str, by_flag: dict[str, Option | None]) -> list[tuple[str, str | None]]:

@@ -19,7 +19,7 @@ from hud.errors import DeadlineError, HudError, HudProtocolError, NotFoundError,
 from hud.wire import INVALID_PARAMS, INVALID_REQUEST, NOTHING_TO_GRADE, TOKEN_VARIABLE
 from hud_cli import output
 from hud_cli.parser import did_you_mean
-from hud_cli.serve import default_port
+from hud_cli.port import default_port
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,17 +7,15 @@ import sys
 
 from hud.environment.source import load_environment, source_folder, split_target
 from hud.errors import HudError, UsageError
-from hud.wire import DEFAULT_PORT, TOKEN_VARIABLE
+from hud.wire import TOKEN_VARIABLE
 from hud_cli import output
+from hud_cli.port import default_port
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hud.environment.environment import Environment
 
-__all__ = ["PORT_VARIABLE", "default_port", "serve"]
-
-PORT_VARIABLE = "HUD_SERVE_PORT"
-"""The environment variable that moves the default port, for `hud serve` and for `hud task` beside it."""
+__all__ = ["serve"]
 
 _LOOPBACK = ("127.", "localhost", "::1")
 
@@ -57,7 +55,8 @@ def serve(
     output.keep_stdout()
 
     def ready(environment: Environment, bound_host: str, bound_port: int) -> None:
-        output.data(f"{server.READY_PREFIX}{bound_port}\n")
+        if output.has_stdout():
+            output.data(f"{server.READY_PREFIX}{bound_port}\n")
         tasks, capabilities = len(environment.templates), len(environment.capabilities)
         shown_host = f"[{bound_host}]" if ":" in bound_host else bound_host
         output.note(
@@ -78,20 +77,6 @@ def serve(
     )
     output.note("Stopped.")
     return code
-
-
-def default_port() -> int:
-    """Give the port of $HUD_SERVE_PORT, or 8765.
-
-    Raises:
-        UsageError: the variable holds no port.
-    """
-    text = os.environ.get(PORT_VARIABLE)
-    if not text:
-        return DEFAULT_PORT
-    if not text.isdecimal() or int(text) > 65535:
-        raise UsageError(f"${PORT_VARIABLE} is a port, got {text!r}")
-    return int(text)
 
 
 def _folder(path: str) -> str | None:
