@@ -9,17 +9,29 @@ from __future__ import annotations
 
 import enum
 import json
+import operator
 import sys
 import types
 import typing
+from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Mismatch", "coerce", "describe", "unsupported"]
+__all__ = ["Mismatch", "coerce", "describe", "field_types", "unsupported"]
 
 _TRUE = {"1", "true", "t", "yes", "y", "on"}
 _FALSE = {"0", "false", "f", "no", "n", "off"}
 _PLAIN = {int: "an integer", float: "a number", bool: "a boolean", str: "a string", type(None): "null"}
-_FROM_TEXT = {"datetime": "fromisoformat", "uuid": "", "decimal": "", "pathlib": "", "fractions": ""}
+_FROM_TEXT = {"datetime": ("datetime", "date", "time"), "uuid": ("UUID",), "decimal": ("Decimal",)}
+_FROM_TEXT["fractions"] = ("Fraction",)
+_BOUNDS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
+    "ge": (operator.ge, "at least"),
+    "gt": (operator.gt, "above"),
+    "le": (operator.le, "at most"),
+    "lt": (operator.lt, "below"),
+    "multiple_of": (lambda value, factor: value % factor == 0, "a multiple of"),
+    "min_length": (lambda value, length: len(value) >= length, "of a length of at least"),
+    "max_length": (lambda value, length: len(value) <= length, "of a length of at most"),
+}
 _SEQUENCES: dict[Any, Any] = {list: list, tuple: tuple, set: set, frozenset: frozenset}
 
 
@@ -72,21 +84,37 @@ def describe(annotation: Any) -> str:
     return f"a {getattr(kind, '__name__', str(kind))}"
 
 
-def unsupported(annotation: Any) -> Any | None:
-    """Give the part of an annotation that no JSON value can ever become, or None when all of it is usable."""
+def unsupported(annotation: Any, seen: tuple[Any, ...] = ()) -> Any | None:
+    """Give the part of an annotation that no JSON value can ever become, or None when all of it is usable.
+
+    Raises:
+        NameError: a field of a record in it has an annotation that does not resolve.
+    """
+    if annotation in seen:
+        return None  # a type that contains itself
+    seen = (*seen, annotation)
     annotation, _ = _unwrap(annotation)
+    try:
+        hash(annotation)
+    except TypeError:  # a list or an object, written where a type belongs
+        return annotation
     if annotation is Any or annotation is object or annotation in _PLAIN or isinstance(annotation, typing.TypeVar):
         return None
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Literal:
-        return None
+        return next((choice for choice in arguments if isinstance(choice, bytes)), None)
     for argument in arguments:
-        if argument is not Ellipsis and (inner := unsupported(argument)) is not None:
+        if argument is not Ellipsis and (inner := unsupported(argument, seen)) is not None:
             return inner
     kind = origin or annotation
     if _is_union(origin) or kind in _SEQUENCES or kind is dict or _is_mapping(kind) or _is_sequence(kind):
         return None
-    return None if _foreign(kind) or _is_record(kind) or _is_text_type(kind) or _is_enum(kind) else annotation
+    if _foreign(kind) or _is_text_type(kind) or _is_enum(kind):
+        return None
+    if not _is_record(kind):
+        return annotation
+    fields = (unsupported(hint, seen) for hint in field_types(annotation).values())
+    return next((part for part in fields if part is not None), None)
 
 
 def _fit(value: Any, annotation: Any) -> Any:
@@ -109,21 +137,17 @@ def _fit(value: Any, annotation: Any) -> Any:
         if not isinstance(value, dict):
             raise _mismatch(value, annotation)
         key_type, value_type = arguments if len(arguments) == 2 else (Any, Any)
-        return {coerce(key, key_type): coerce(item, value_type) for key, item in value.items()}
+        return _built(dict, [(coerce(key, key_type), coerce(item, value_type)) for key, item in value.items()])
     if foreign := _foreign(kind):
         return _fit_foreign(value, annotation, foreign)
     if _is_enum(kind):
         return _fit_enum(value, kind)
     if isinstance(value, kind) if isinstance(kind, type) and not typing.is_typeddict(kind) else False:
         return value
-    if _is_text_type(kind) and isinstance(value, str):
-        make = getattr(kind, "fromisoformat", kind)
-        try:
-            return make(value)
-        except (ValueError, ArithmeticError):
-            raise _mismatch(value, annotation) from None
+    if _is_text_type(kind):
+        return _fit_text(value, kind)
     if _is_record(kind):
-        return _fit_record(value, kind)
+        return _fit_record(value, annotation)
     raise _mismatch(value, annotation)
 
 
@@ -140,7 +164,10 @@ def _fit_plain(value: Any, kind: Any) -> Any:
             return int(value)
     elif kind is float:
         if isinstance(value, int | float):
-            return float(value)
+            try:
+                return float(value)
+            except OverflowError:
+                raise _mismatch(value, kind) from None
     elif kind is type(None):
         if value is None:
             return None
@@ -156,7 +183,8 @@ def _fit_plain(value: Any, kind: Any) -> Any:
 
 def _fit_literal(value: Any, choices: tuple[Any, ...], annotation: Any) -> Any:
     for choice in choices:
-        if value == choice and type(value) is type(choice):
+        plain = choice.value if _is_enum(type(choice)) else choice
+        if value == plain and type(value) is type(plain):
             return choice
     raise _mismatch(value, annotation)
 
@@ -182,28 +210,49 @@ def _fit_sequence(value: Any, kind: Any, arguments: tuple[Any, ...], annotation:
             raise Mismatch(f"a list of {len(arguments)} items, got {len(value)}")
         return tuple(coerce(item, inner) for item, inner in zip(value, arguments, strict=True))
     inner = arguments[0] if arguments else Any
-    return make([coerce(item, inner) for item in value])
+    return _built(make, [coerce(item, inner) for item in value])
+
+
+def _built(make: Any, items: list[Any]) -> Any:
+    try:
+        return make(items)
+    except TypeError as error:  # an item of a set, or a key, that has no hash
+        raise Mismatch(f"a {make.__name__}: {error}") from None
+
+
+def _fit_text(value: Any, kind: Any) -> Any:
+    """Read what JSON can only write as text: dates, UUIDs, paths, exact numbers."""
+    if kind.__name__ in ("Decimal", "Fraction") and isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise _mismatch(value, kind)
+    try:
+        return getattr(kind, "fromisoformat", kind)(value)
+    except (ValueError, ArithmeticError):
+        raise _mismatch(value, kind) from None
 
 
 def _fit_enum(value: Any, kind: Any) -> Any:
     try:
         return kind(value)
-    except ValueError:
+    except Exception:  # noqa: BLE001  an enumeration may look for missing values with code of its own
         if isinstance(value, str) and value in kind.__members__:
             return kind[value]
         raise _mismatch(value, kind) from None
 
 
-def _fit_record(value: Any, kind: Any) -> Any:
-    """Fill a dataclass, a typed dictionary or a named tuple from an object."""
+def _fit_record(value: Any, annotation: Any) -> Any:
+    """Fill a dataclass, a typed dictionary or a named tuple from an object, a named tuple from a list as well."""
+    kind = typing.get_origin(annotation) or annotation
+    hints = field_types(annotation)
+    if hasattr(kind, "_field_defaults") and isinstance(value, list | tuple) and len(value) <= len(hints):
+        value = dict(zip(hints, value, strict=False))
     if not isinstance(value, dict):
         raise _mismatch(value, kind)
-    hints = typing.get_type_hints(kind, include_extras=True)
-    required = _required_fields(kind, hints)
     unknown = [name for name in value if name not in hints]
     if unknown:
         raise Mismatch(f"a {kind.__name__}, which has no field {unknown[0]!r}")
-    missing = [name for name in required if name not in value]
+    missing = [name for name in _required_fields(kind, hints) if name not in value]
     if missing:
         raise Mismatch(f"a {kind.__name__} with the field {missing[0]!r}")
     fields = {}
@@ -212,7 +261,33 @@ def _fit_record(value: Any, kind: Any) -> Any:
             fields[name] = coerce(item, hints[name])
         except Mismatch as error:
             raise Mismatch(f"a {kind.__name__} whose {name!r} is {error}") from None
-    return fields if typing.is_typeddict(kind) else kind(**fields)
+    if typing.is_typeddict(kind):
+        return fields
+    try:
+        return kind(**fields)
+    except Exception as error:  # what the author's own check raised is the reason
+        raise Mismatch(f"a {kind.__name__}: {str(error) or type(error).__name__}") from error
+
+
+def field_types(annotation: Any) -> dict[str, Any]:
+    """Give the annotations of the fields of a record that a value may set, by name; type parameters are filled in."""
+    kind = typing.get_origin(annotation) or annotation
+    hints = typing.get_type_hints(kind, include_extras=True)
+    if hasattr(kind, "__dataclass_fields__"):
+        import dataclasses
+
+        hints = {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init}
+    elif hasattr(kind, "_field_defaults"):
+        hints = {name: hints.get(name, Any) for name in kind._fields}
+    given = dict(zip(getattr(kind, "__parameters__", ()), typing.get_args(annotation), strict=False))
+    return {name: _filled_in(hint, given) for name, hint in hints.items()} if given else hints
+
+
+def _filled_in(hint: Any, given: dict[Any, Any]) -> Any:
+    if isinstance(hint, typing.TypeVar):
+        return given.get(hint, hint)
+    parameters = getattr(hint, "__parameters__", ())
+    return hint[tuple(given.get(parameter, parameter) for parameter in parameters)] if parameters else hint
 
 
 def _required_fields(kind: Any, hints: dict[str, Any]) -> list[str]:
@@ -242,7 +317,7 @@ def _fit_foreign(value: Any, annotation: Any, library: str) -> Any:
         if library == "pydantic":
             return module.TypeAdapter(annotation).validate_python(value)
         return module.convert(value, annotation, strict=False)
-    except ValueError as error:
+    except Exception as error:  # noqa: BLE001  a validator of the author's may raise anything
         raise Mismatch(f"{describe(annotation)}: {_first_line(error)}") from None
 
 
@@ -254,7 +329,13 @@ def _fit_constrained(value: Any, annotation: Any, metadata: tuple[Any, ...]) -> 
         if library == "msgspec":
             notes = tuple(note for note in metadata if type(note).__module__.startswith("msgspec"))
             return _fit_foreign(value, typing.Annotated[(annotation, *notes)], "msgspec")
-    return _fit(value, annotation)
+    fitted = _fit(value, annotation)
+    for note in metadata:
+        for name, (holds, words) in _BOUNDS.items():
+            bound = getattr(note, name, None)
+            if bound is not None and not holds(fitted, bound):
+                raise Mismatch(f"{words} {bound}, got {fitted!r}")
+    return fitted
 
 
 def _mismatch(value: Any, annotation: Any) -> Mismatch:
@@ -287,8 +368,8 @@ def _unwrap(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
 
 
 def _foreign(kind: Any) -> str | None:
-    if hasattr(kind, "model_validate") or hasattr(kind, "__pydantic_fields__"):
-        return "pydantic"
+    if hasattr(kind, "__get_pydantic_core_schema__") or hasattr(kind, "__pydantic_fields__"):
+        return "pydantic" if "pydantic" in sys.modules else None
     return "msgspec" if hasattr(kind, "__struct_fields__") else None
 
 
@@ -306,7 +387,10 @@ def _is_sequence(kind: Any) -> bool:
 
 
 def _is_text_type(kind: Any) -> bool:
-    return isinstance(kind, type) and kind.__module__.partition(".")[0] in _FROM_TEXT
+    if not isinstance(kind, type):
+        return False
+    module = kind.__module__.partition(".")[0]
+    return kind.__name__ in _FROM_TEXT.get(module, ()) or (module == "pathlib" and kind.__name__.endswith("Path"))
 
 
 def _is_record(kind: Any) -> bool:

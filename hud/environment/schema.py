@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import typing
 from typing import Any
 
 from hud.environment import coercion
 from hud.environment.signature import MISSING, Signature
-from hud.wire import jsonable
+from hud.wire import encode
 
-__all__ = ["arguments_schema", "type_schema"]
+__all__ = ["Definitions", "arguments_schema", "type_schema"]
 
 _PLAIN = {int: "integer", float: "number", bool: "boolean", str: "string", type(None): "null"}
 _FORMATS = {"datetime": "date-time", "date": "date", "time": "time", "UUID": "uuid", "Decimal": "decimal"}
+
+
+class Definitions(dict[str, Any]):
+    """The schemas of named types, by the name under which `$ref` finds them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._owners: dict[str, Any] = {}
+
+    def name(self, annotation: Any) -> str:
+        """Name a type: as its author did, and with its module where another type has that name already."""
+        kind = typing.get_origin(annotation) or annotation
+        arguments = "".join(f"_{getattr(part, '__name__', 'any')}" for part in typing.get_args(annotation))
+        full = f"{kind.__module__}.{kind.__qualname__}".replace("<locals>.", "")
+        for name in (kind.__name__ + arguments, full + arguments):
+            if self._owners.setdefault(name, annotation) == annotation:
+                return name
+        return f"{full}{arguments}_{id(kind):x}"
 
 
 def arguments_schema(signature: Signature, hints: dict[str, Any]) -> dict[str, Any]:
@@ -22,7 +41,7 @@ def arguments_schema(signature: Signature, hints: dict[str, Any]) -> dict[str, A
     Args:
         hints: The resolved annotations by parameter name.
     """
-    definitions: dict[str, Any] = {}
+    definitions = Definitions()
     properties: dict[str, Any] = {}
     required: list[str] = []
     for name, parameter in signature.parameters.items():
@@ -46,18 +65,30 @@ def arguments_schema(signature: Signature, hints: dict[str, Any]) -> dict[str, A
     return result
 
 
-def type_schema(annotation: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+def type_schema(annotation: Any, definitions: Definitions) -> dict[str, Any]:
     """Describe one annotation; named records go into `definitions` and are referred to by `$ref`."""
     annotation, metadata = coercion._unwrap(annotation)
     schema = _bare_schema(annotation, definitions)
     for note in metadata:
+        schema = schema | _note_schema(note, "array" if schema.get("type") == "array" else "string")
         hint = getattr(note, "hud_hint", None)
         if hint is not None:
             schema = {**schema, "x-hud-hint": hint}
     return schema
 
 
-def _bare_schema(annotation: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+def _note_schema(note: Any, kind: str) -> dict[str, Any]:
+    """Describe the bounds in one note of `Annotated[…]`: pydantic's, msgspec's or annotated-types'."""
+    if isinstance(getattr(note, "metadata", None), list):  # pydantic's Field(…) holds a list of such notes
+        return {key: value for inner in note.metadata for key, value in _note_schema(inner, kind).items()}
+    size = ("minItems", "maxItems") if kind == "array" else ("minLength", "maxLength")
+    names = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+    names |= {"multiple_of": "multipleOf", "pattern": "pattern", "min_length": size[0], "max_length": size[1]}
+    found = {key: getattr(note, name, None) for name, key in names.items()}
+    return {key: value for key, value in found.items() if isinstance(value, int | float | str)}
+
+
+def _bare_schema(annotation: Any, definitions: Definitions) -> dict[str, Any]:
     if annotation in _PLAIN:
         return {"type": _PLAIN[annotation]}
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
@@ -76,17 +107,19 @@ def _bare_schema(annotation: Any, definitions: dict[str, Any]) -> dict[str, Any]
     if coercion._foreign(kind):
         return _foreign_schema(annotation, coercion._foreign(kind), definitions)
     if coercion._is_enum(kind):
-        definitions[kind.__name__] = {**_enumeration([member.value for member in kind]), "title": kind.__name__}
-        return {"$ref": f"#/$defs/{kind.__name__}"}
+        name = definitions.name(kind)
+        definitions[name] = {**_enumeration(list(kind)), "title": kind.__name__}
+        return {"$ref": f"#/$defs/{name}"}
     if coercion._is_text_type(kind):
         text_format = _FORMATS.get(kind.__name__, "path" if kind.__module__.startswith("pathlib") else None)
         return {"type": "string"} | ({"format": text_format} if text_format else {})
     if coercion._is_record(kind):
-        return _record(kind, definitions)
+        return _record(annotation, definitions)
     return {}
 
 
 def _enumeration(values: list[Any]) -> dict[str, Any]:
+    values = [_plain_choice(value) for value in values]
     kinds = {_PLAIN.get(type(value)) for value in values}
     schema: dict[str, Any] = {"const": values[0]} if len(values) == 1 else {"enum": values}
     if len(kinds) == 1 and (kind := kinds.pop()) is not None:
@@ -94,7 +127,14 @@ def _enumeration(values: list[Any]) -> dict[str, Any]:
     return schema
 
 
-def _sequence(kind: Any, arguments: tuple[Any, ...], definitions: dict[str, Any]) -> dict[str, Any]:
+def _plain_choice(choice: Any) -> Any:
+    """Give what stands for a choice in JSON: a member of an enumeration is known by its value or its name."""
+    if not coercion._is_enum(type(choice)):
+        return choice
+    return choice.value if type(choice.value) in _PLAIN else choice.name
+
+
+def _sequence(kind: Any, arguments: tuple[Any, ...], definitions: Definitions) -> dict[str, Any]:
     if kind is tuple and arguments and arguments[-1] is not Ellipsis:
         items = [type_schema(inner, definitions) for inner in arguments]
         return {"type": "array", "prefixItems": items, "minItems": len(items), "maxItems": len(items)}
@@ -102,26 +142,25 @@ def _sequence(kind: Any, arguments: tuple[Any, ...], definitions: dict[str, Any]
     return schema | ({"uniqueItems": True} if kind in (set, frozenset) else {})
 
 
-def _record(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    reference = {"$ref": f"#/$defs/{kind.__name__}"}
-    if kind.__name__ in definitions:
-        return reference
-    definitions[kind.__name__] = {}  # a record that contains itself finds its name taken
-    hints = typing.get_type_hints(kind, include_extras=True)
-    properties = {}
-    for name, hint in hints.items():
-        properties[name] = type_schema(hint, definitions)
-        if "$ref" not in properties[name]:
-            properties[name]["title"] = name.replace("_", " ").title()
-    schema: dict[str, Any] = {"properties": properties, "title": kind.__name__, "type": "object"}
-    required = coercion._required_fields(kind, hints)
-    if required:
-        schema["required"] = required
-    definitions[kind.__name__] = schema
-    return reference
+def _record(annotation: Any, definitions: Definitions) -> dict[str, Any]:
+    kind = typing.get_origin(annotation) or annotation
+    name = definitions.name(annotation)
+    if name not in definitions:
+        definitions[name] = {}  # a record that contains itself finds its name taken
+        hints = coercion.field_types(annotation)
+        properties = {field: type_schema(hint, definitions) for field, hint in hints.items()}
+        for field, property_schema in properties.items():
+            if "$ref" not in property_schema:
+                property_schema["title"] = field.replace("_", " ").title()
+        schema: dict[str, Any] = {"properties": properties, "title": kind.__name__, "type": "object"}
+        required = coercion._required_fields(kind, hints)
+        if required:
+            schema["required"] = required
+        definitions[name] = schema
+    return {"$ref": f"#/$defs/{name}"}
 
 
-def _foreign_schema(annotation: Any, library: str | None, definitions: dict[str, Any]) -> dict[str, Any]:
+def _foreign_schema(annotation: Any, library: str | None, definitions: Definitions) -> dict[str, Any]:
     """Ask pydantic or msgspec for its type's schema and lift the definitions inside it to ours."""
     if library == "pydantic":
         schema = sys.modules["pydantic"].TypeAdapter(annotation).json_schema(ref_template="#/$defs/{model}")
@@ -131,17 +170,16 @@ def _foreign_schema(annotation: Any, library: str | None, definitions: dict[str,
             return dict(schema)
         definitions[name] = schema
         return {"$ref": f"#/$defs/{name}"}
-    (schema,), components = sys.modules["msgspec"].json.schema_components([annotation], "#/$defs/{name}")
+    (schema,), components = sys.modules["msgspec"].json.schema_components([annotation], ref_template="#/$defs/{name}")
     definitions.update(components)
     return dict(schema)
 
 
 def _plain_default(default: Any) -> Any:
+    """Give a default as JSON, or as text where it has no such form: it is there for people."""
     if coercion._is_enum(type(default)):
-        return default.value
-    if default is None or isinstance(default, str | int | float | bool | list | dict | tuple):
-        return default
+        return _plain_choice(default)
     try:
-        return jsonable(default)
-    except TypeError:
+        return json.loads(encode(default))
+    except (TypeError, ValueError, RecursionError):
         return str(default)

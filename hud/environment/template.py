@@ -100,15 +100,18 @@ class Template:
 
             try:
                 hints = typing.get_type_hints(self.signature.function, include_extras=True)
-            except (NameError, AttributeError, TypeError) as error:
+                hints = {name: hint for name, hint in hints.items() if name in self.signature.parameters}
+                parts = [(f"argument {name!r}", unsupported(hint)) for name, hint in hints.items()]
+                if self.returns is not None and not isinstance(self.returns, dict):
+                    parts.append(("the answer", unsupported(self.returns)))
+            except (NameError, AttributeError, TypeError, SyntaxError) as error:
                 raise EnvironmentLoadError(
                     f"an annotation of template {self.id!r} does not resolve: {error}"
                 ) from error
-            hints = {name: hint for name, hint in hints.items() if name in self.signature.parameters}
-            for name, hint in hints.items():
-                if (part := unsupported(hint)) is not None:
+            for what, part in parts:
+                if part is not None:
                     raise EnvironmentLoadError(
-                        f"argument {name!r} of template {self.id!r} has the type {part!r}, which JSON cannot carry",
+                        f"{what} of template {self.id!r} has the type {part!r}, which JSON cannot carry",
                         hint="use plain types, a dataclass, a TypedDict, an Enum, or a pydantic or msgspec type",
                     )
             self._checked = hints
@@ -144,10 +147,9 @@ class Template:
         for name, value in arguments.items():
             try:
                 coerced[name] = coerce(value, hints[name]) if name in hints else value
-            except Mismatch as error:
-                raise BadArguments(
-                    f"task '{self.id}': bad args {sorted(arguments)}: {name!r} must be {error}"
-                ) from None
+            except (Mismatch, RecursionError) as error:
+                reason = f"must be {error}" if isinstance(error, Mismatch) else "is nested too deeply"
+                raise BadArguments(f"task '{self.id}': bad args {sorted(arguments)}: {name!r} {reason}") from None
         return coerced
 
     def receive(self, answer: Any) -> Any:
@@ -156,24 +158,32 @@ class Template:
             return answer
         if answer is None:
             answer = ""
+        return Answer(self._content(answer), answer if isinstance(answer, str) else str(answer))
+
+    def _content(self, answer: Any) -> Any:
+        """Give the answer as the declared type: read as JSON text first, then as it is; itself when it is neither."""
         import json
 
         from hud.environment.coercion import Mismatch, coerce
 
-        content = answer
-        try:
-            content = coerce(json.loads(answer) if isinstance(answer, str) else answer, self.returns)
-        except (Mismatch, ValueError, RecursionError):
-            if isinstance(answer, str) and self.returns is not str:
-                try:
-                    content = coerce(answer, self.returns)
-                except Mismatch:
-                    content = answer
-        return Answer(content, answer if isinstance(answer, str) else str(answer))
+        parsed = answer
+        if isinstance(answer, str):
+            try:
+                parsed = json.loads(answer)
+            except (ValueError, RecursionError):
+                pass
+        if isinstance(self.returns, dict):  # a schema, by which the author checks it
+            return parsed
+        for form in (parsed, answer):
+            try:
+                return coerce(form, self.returns)
+            except (Mismatch, RecursionError):
+                pass
+        return answer
 
     def row(self) -> dict[str, Any]:
         """Give the template's entry in `tasks.list` (CC-18, CC-19)."""
-        from hud.environment.schema import arguments_schema, type_schema
+        from hud.environment.schema import Definitions, arguments_schema, type_schema
 
         row: dict[str, Any] = {
             "id": self.id,
@@ -182,7 +192,7 @@ class Template:
         }
         for key, declared in (("input", self.input), ("returns", self.returns)):
             if declared is not None:
-                definitions: dict[str, Any] = {}
+                definitions = Definitions()
                 schema = declared if isinstance(declared, dict) else type_schema(declared, definitions)
                 row[key] = schema | ({"$defs": definitions} if definitions else {})
         return row

@@ -193,9 +193,17 @@ FAILURES = {
     "syntax error": ("def broken(:\n", 1, r"env\.py:2: SyntaxError: "),
     "raises": ("\n\nraise ValueError('no luck')\n", 1, r"env\.py:4: ValueError: no luck"),
     "exits": ("import sys\nsys.exit(0)\n", 1, r"env\.py:3: SystemExit: the source ends the process \(0\)"),
-    "missing module": ("import no_such_module\n", 1, r"env\.py:2: ModuleNotFoundError: No module named 'no_such_module'"),
+    "missing module": (
+        "import no_such_module\n",
+        1,
+        r"env\.py:2: ModuleNotFoundError: No module named 'no_such_module'",
+    ),
     "no environment": ("x = 1\n", 1, r"no Environment found in .*env\.py"),
-    "several": ("a, b = Environment('a'), Environment('b')\n", 2, r"multiple Environments in .*env\.py; select one by name"),
+    "several": (
+        "a, b = Environment('a'), Environment('b')\n",
+        2,
+        r"multiple Environments in .*env\.py; select one by name",
+    ),
     "bad annotation": (
         "env = Environment('e')\n@env.template()\nasync def t(x: object()):\n    yield 1\n",
         1,
@@ -212,7 +220,7 @@ FAILURES = {
         r"an initialize hook failed: SystemExit: 0 \(.*env\.py:5\)",
     ),
     "hook cancels": (
-        "import asyncio\nenv = Environment('e')\n@env.initialize\nasync def hook():\n    raise asyncio.CancelledError\n",
+        "import asyncio as a\nenv = Environment('e')\n@env.initialize\nasync def hook():\n    raise a.CancelledError\n",
         1,
         r"an initialize hook failed: CancelledError \(.*env\.py:6\)",
     ),
