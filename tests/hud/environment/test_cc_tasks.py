@@ -309,7 +309,7 @@ EVALUATIONS: list[tuple[Any, dict[str, Any]]] = [
         },
     ),
     (
-        EvaluationResult(reward=True, info={"a": float("nan")}, extra={"more": [1]}),
+        EvaluationResult(reward=True, info={"a": float("nan")}, more=[1]),
         {
             "done": True,
             "content": None,
