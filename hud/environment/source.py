@@ -333,9 +333,10 @@ def _unique_environments(modules: list[ModuleType]) -> list[Environment]:
 def _tasks_of_module(module: ModuleType) -> Iterator[Task]:
     from hud.eval.task import Task
 
-    for attribute, value in vars(module).items():
+    for attribute in sorted(vars(module)):  # in order of name, so that a task's index means the same to every client
         if attribute.startswith("_"):
             continue
+        value = vars(module)[attribute]
         if isinstance(value, Task):
             yield value
         elif isinstance(value, list | tuple):
