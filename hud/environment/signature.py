@@ -77,7 +77,7 @@ class Signature:
         self.required = [name for name, parameter in self.parameters.items() if parameter.default is MISSING]
 
     def bind(self, positional: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:
-        """Name the arguments of one call; defaults stay with the function.
+        """Name the arguments of one call, in the order of the parameters; defaults stay with the function.
 
         Raises:
             TypeError: an argument is missing, unknown, given twice, or one too many.
@@ -90,6 +90,8 @@ class Signature:
                 raise TypeError(f"multiple values for argument {name!r}")
             bound[name] = value
         self.check_names(bound)
+        if len(bound) > 1:
+            return {name: bound.pop(name) for name in self.parameters if name in bound} | bound
         return bound
 
     def check_names(self, arguments: Mapping[str, Any]) -> None:

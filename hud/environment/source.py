@@ -87,10 +87,10 @@ def load_environments(path: str | os.PathLike[str]) -> list[Environment]:
     text = os.fspath(path)
     if not os.path.exists(text):
         raise NotFoundError(f"no such file or folder: {text}")
-    environments = list(_environments(text).values())
-    if not environments:
-        _pick({}, None, text)
-    return environments
+    declared = _environments(text)
+    if not declared:
+        _pick([], None, text)
+    return [one.environment for one in declared]
 
 
 def source_files(path: str | os.PathLike[str]) -> list[str]:
@@ -159,40 +159,39 @@ def source_folder(source: str | os.PathLike[str]) -> str:
     return path if os.path.isdir(path) else os.path.dirname(path)
 
 
-def _environments(path: str) -> dict[str, Environment]:
-    """Collect the distinct environments of a source by the first variable that holds each.
+class _Declared:
+    """An environment of a source, with the variables that hold it."""
 
-    One that is reached only through exported rows counts too.
-    """
-    found: dict[int, tuple[str, Environment]] = {}
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self.names = {environment.name}
+
+
+def _environments(path: str) -> list[_Declared]:
+    """Collect the distinct environments of a source; one that is reached only through exported rows counts too."""
+    found: dict[int, _Declared] = {}
     modules = list(_import_source(path))
     for module in modules:
         for attribute, value in vars(module).items():
             if _is_environment(value):
-                found.setdefault(id(value), (attribute, value))
+                found.setdefault(id(value), _Declared(value)).names.add(attribute)
     for module in modules:
         for task in _tasks_of_module(module):
             if task.environment is not None:
-                found.setdefault(id(task.environment), (task.environment.name, task.environment))
-    named: dict[str, Environment] = {}
-    for attribute, environment in found.values():
-        named[attribute if attribute not in named else f"{attribute} ({environment.name})"] = environment
-    return named
+                found.setdefault(id(task.environment), _Declared(task.environment))
+    return list(found.values())
 
 
-def _pick(environments: dict[str, Environment], name: str | None, path: str) -> Environment:
-    if name is not None:
-        matches = [env for variable, env in environments.items() if name in (variable, env.name)]
-    else:
-        matches = list(environments.values())
+def _pick(declared: list[_Declared], name: str | None, path: str) -> Environment:
+    matches = [one.environment for one in declared if name is None or name in one.names]
     if len(matches) == 1:
         return matches[0]
-    declared = ", ".join(env.name for env in environments.values())
+    names = ", ".join(one.environment.name for one in declared)
     if not matches:
         if name is None:
             raise NotFoundError(f"no Environment found in {path}", hint='declare one: env = Environment("my-env")')
-        raise UsageError(f"no Environment named {name!r} found in {path}", hint=f"it declares: {declared or 'none'}")
-    raise UsageError(f"multiple Environments in {path}; select one by name", hint=f"{path}:NAME, of {declared}")
+        raise UsageError(f"no Environment named {name!r} found in {path}", hint=f"it declares: {names or 'none'}")
+    raise UsageError(f"multiple Environments in {path}; select one by name", hint=f"{path}:NAME, of {names}")
 
 
 def _from_module(module_name: str, attribute: str, args: dict[str, str]) -> Environment:
@@ -200,6 +199,7 @@ def _from_module(module_name: str, attribute: str, args: dict[str, str]) -> Envi
 
     # The folder one stands in is importable, as it is for `python -m`.
     folder = os.getcwd()
+    before = _forget(folder)
     sys.path.insert(0, folder)
     try:
         module = import_module(module_name)
@@ -210,10 +210,11 @@ def _from_module(module_name: str, attribute: str, args: dict[str, str]) -> Envi
                 hint="run it where your env.py is, or name the source: hud serve path/to/env.py",
             ) from None
         raise _load_error(error, module_name) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _load_error(error, module_name) from error
     finally:
         sys.path.remove(folder)
+        _remember(folder, before)
     value = getattr(module, attribute, None)
     if _is_environment(value):
         if args:
@@ -223,8 +224,11 @@ def _from_module(module_name: str, attribute: str, args: dict[str, str]) -> Envi
         raise UsageError(f"no Environment named {attribute!r} found in {module_name}")
     try:
         made = value(**args)
-    except TypeError as error:
-        raise UsageError(f"{module_name}:{attribute} does not take these arguments: {error}") from error
+    except (Exception, SystemExit) as error:
+        called = error.__traceback__ is not None and error.__traceback__.tb_next is not None
+        if isinstance(error, TypeError) and not called:
+            raise UsageError(f"{module_name}:{attribute} does not take these arguments: {error}") from error
+        raise _load_error(error, f"{module_name}:{attribute}") from error
     if not _is_environment(made):
         raise UsageError(f"{module_name}:{attribute} gave a {type(made).__name__}, not an Environment")
     return made
@@ -234,7 +238,7 @@ def _import_source(path: str) -> Iterator[ModuleType]:
     """Import one file, or each file of a folder; in a folder, one that needs something not installed is passed over."""
     folder = source_folder(path)
     names = sorted(os.listdir(path)) if os.path.isdir(path) else [os.path.basename(path)]
-    _forget(folder)
+    before = _forget(folder)
     sys.path.insert(0, folder)
     try:
         for name in names:
@@ -249,13 +253,13 @@ def _import_source(path: str) -> Iterator[ModuleType]:
                 import logging
 
                 logging.getLogger("hud.environment").warning("%s is left out: %s", file, error)
-            except HudError:
+            except EnvironmentLoadError:
                 raise
             except (Exception, SystemExit) as error:
                 raise _load_error(error, file) from error
     finally:
         sys.path.remove(folder)
-        _remember(folder)
+        _remember(folder, before)
 
 
 def _import_file(file: str) -> ModuleType:
@@ -281,19 +285,29 @@ def _import_file(file: str) -> ModuleType:
     return module
 
 
-def _forget(folder: str) -> None:
-    """Drop what earlier loads imported from this folder, and files of other sources that have the same names."""
-    siblings = {entry.partition(".")[0] for entry in os.listdir(folder)}
-    for name, file in list(_loaded.items()):
-        if os.path.dirname(file) == folder or file.startswith(folder + os.sep) or name.partition(".")[0] in siblings:
-            sys.modules.pop(name, None)
-            del _loaded[name]
+def _forget(folder: str) -> set[str]:
+    """Drop what earlier loads imported from this folder, and files of other sources that have the same names.
+
+    Returns:
+        The names of the modules that stay.
+    """
+    if _loaded:
+        siblings = {entry.partition(".")[0] for entry in os.listdir(folder)}
+        for name, file in list(_loaded.items()):
+            if file.startswith(folder + os.sep) or name.partition(".")[0] in siblings:
+                sys.modules.pop(name, None)
+                del _loaded[name]
+        from importlib import invalidate_caches
+
+        invalidate_caches()  # a file that is newer than the last look into its folder, but not by a clock tick
+    return set(sys.modules)
 
 
-def _remember(folder: str) -> None:
+def _remember(folder: str, before: set[str]) -> None:
+    """Note which modules of this folder were imported since `before`."""
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if file is not None and file.startswith(folder + os.sep) and name != "__main__" and "site-packages" not in file:
+        if name not in before and file is not None and file.startswith(folder + os.sep) and "site-packages" not in file:
             _loaded[name] = file
 
 
@@ -310,7 +324,7 @@ def _load_error(error: BaseException, where: str) -> EnvironmentLoadError:
             place = f"{file}:{trace.tb_lineno}"
         trace = trace.tb_next
     text = str(error)
-    hint = None
+    hint = error.hint if isinstance(error, HudError) else None
     if isinstance(error, ModuleNotFoundError):
         hint = f"install the package that brings {error.name!r}, in the image too"
     elif isinstance(error, SystemExit):
@@ -362,17 +376,18 @@ def _tasks_of_json(path: str) -> list[Task]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
     rows: list[tuple[str, Any]] = []
+    place = path
     try:
         if path.endswith(".jsonl"):
-            for number, line in enumerate(text.splitlines(), 1):
+            for number, line in enumerate(text.split("\n"), 1):
+                place = f"{path}:{number}"
                 if line.strip():
-                    rows.append((f"{path}:{number}", json.loads(line)))
+                    rows.append((place, json.loads(line)))
         else:
             document = json.loads(text)
             items = document if isinstance(document, list) else [document]
             rows = [(f"{path}, row {index}", item) for index, item in enumerate(items)]
     except (json.JSONDecodeError, RecursionError) as error:
-        place = f"{path}:{len(rows) + 1}" if path.endswith(".jsonl") else path
         raise UsageError(f"{place} is not JSON: {error}") from error
     tasks = []
     for place, row in rows:
