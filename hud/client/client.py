@@ -16,7 +16,7 @@ from hud.client.forward import Forwarder
 from hud.errors import DeadlineError, HudError, HudProtocolError, NotFoundError, UnreachableError, UsageError
 from hud.wire import INTERNAL_ERROR, LIMIT_BYTES, TOKEN_VARIABLE, decode, encode_request
 
-__all__ = ["Address", "Client", "Manifest", "connect"]
+__all__ = ["Address", "Client", "Manifest", "ServerInfo", "connect"]
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 0.005, 0.25
@@ -35,18 +35,36 @@ class Address(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServerInfo:
+    """The name and version that an environment's author gave it."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What an environment says of itself in `hello`.
 
     Attributes:
+        session_id: Names this connection's session; with it, `Client.hello` takes over a task that was left parked.
         bindings: Its capabilities at their own addresses; `Client.binding` gives reachable ones.
     """
 
     session_id: str
-    name: str
-    version: str
+    server_info: ServerInfo
     bindings: tuple[Capability, ...]
-    protocol: str = "hud/1.0"
+    protocol_version: str = "hud/1.0"
+
+    @property
+    def name(self) -> str:
+        """The environment's name."""
+        return self.server_info.name
+
+    @property
+    def version(self) -> str:
+        """The environment's version."""
+        return self.server_info.version
 
 
 class Client(asyncio.Protocol):
@@ -156,9 +174,13 @@ class Client(asyncio.Protocol):
         self._transport.write(request)
         return future
 
-    async def hello(self) -> Manifest:
-        """Say hello (again): the answer doubles as a heartbeat, and shows capabilities that were added since."""
-        result = await self.call("hello", {})
+    async def hello(self, session_id: str | None = None) -> Manifest:
+        """Say hello (again): the answer doubles as a heartbeat, and shows capabilities that were added since.
+
+        Args:
+            session_id: A parked session to take over; its started task is then this client's to grade or cancel.
+        """
+        result = await self.call("hello", {} if session_id is None else {"session_id": session_id})
         self.manifest = _manifest(result)
         return self.manifest
 
@@ -198,7 +220,7 @@ class Client(asyncio.Protocol):
 
     # Capabilities
 
-    async def binding(self, reference: str) -> Capability:
+    def binding(self, reference: str) -> Capability:
         """Give a capability at an address that is reachable from here.
 
         Args:
@@ -226,7 +248,7 @@ class Client(asyncio.Protocol):
         forwarder = self._forwarders.get(capability.name)
         if forwarder is None:
             forwarder = Forwarder(capability.name, *self._address, token=self._token)
-            await forwarder.open(capability.url)
+            forwarder.open(capability.url)
             self._forwarders[capability.name] = forwarder
         return Capability(capability.name, capability.protocol, forwarder.url, capability.params)
 
@@ -293,7 +315,8 @@ def _manifest(hello: dict[str, Any]) -> Manifest:
     try:
         env = hello["env"]
         bindings = tuple(Capability.from_manifest(binding) for binding in hello["bindings"])
-        return Manifest(session_id=hello["session_id"], name=env["name"], version=env["version"], bindings=bindings)
+        server_info = ServerInfo(name=env["name"], version=env["version"])
+        return Manifest(session_id=hello["session_id"], server_info=server_info, bindings=bindings)
     except (KeyError, TypeError) as error:
         raise HudProtocolError(
             INTERNAL_ERROR, f"hello: the result is not that of an environment ({error!r})"

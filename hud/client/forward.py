@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from typing import cast
 from urllib.parse import urlsplit, urlunsplit
 
@@ -26,22 +27,23 @@ class Forwarder:
         self._capability = capability
         self._target = (host, port)
         self._token = token
-        self._server: asyncio.Server | None = None
+        self._accepting: asyncio.Task[asyncio.Server] | None = None
         self._streams: set[asyncio.Task[None]] = set()
         self.url = ""
 
-    async def open(self, url: str) -> None:
-        """Listen on a free loopback port and rewrite `url` to it."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        port = self._server.sockets[0].getsockname()[1]
+    def open(self, url: str) -> None:
+        """Listen on a free loopback port and rewrite `url` to it; who connects before the loop runs again waits."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        self._accepting = asyncio.get_running_loop().create_task(asyncio.start_server(self._accept, sock=listener))
         parts = urlsplit(url)
         user = f"{parts.username}@" if parts.username else ""
         self.url = urlunsplit(parts._replace(netloc=f"{user}127.0.0.1:{port}"))
 
     async def close(self) -> None:
         """Stop listening and drop the open streams."""
-        if self._server is not None:
-            self._server.close()
+        if self._accepting is not None:
+            (await self._accepting).close()
         for stream in list(self._streams):
             stream.cancel()
         await asyncio.gather(*self._streams, return_exceptions=True)

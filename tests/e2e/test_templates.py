@@ -350,7 +350,7 @@ def test_a_killed_server_leaves_no_daemon(container: Callable[..., Container], t
 @asynccontextmanager
 async def agent_shell(client: Client) -> AsyncIterator[asyncssh.SSHClientConnection]:
     """Open the published shell as an agent does: through the control port, with its key, the host's key checked."""
-    shell = await client.binding("shell")
+    shell = client.binding("shell")
     host, _, port = shell.url.removeprefix("ssh://").rpartition(":")
     known = asyncssh.import_known_hosts(f"[{host}]:{port} {shell.params['host_pubkey']}\n")
     key = asyncssh.import_private_key(shell.params["client_key"])
@@ -524,7 +524,7 @@ class Page:
 
 @asynccontextmanager
 async def page_of(client: Client, prompt: str) -> AsyncIterator[Page]:
-    browser = await client.binding("browser")
+    browser = client.binding("browser")
     address = re.search(r"http://\S+", prompt)
     assert address is not None
     async with connect_websocket(browser.url, max_size=None) as socket:

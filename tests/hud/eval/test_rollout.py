@@ -107,7 +107,7 @@ def answer_at_once(run: Run) -> str:
 
 
 async def be_refused(run: Run) -> None:
-    await run.client.binding("screen")
+    run.client.binding("screen")
 
 
 @pytest.mark.parametrize(
