@@ -87,26 +87,37 @@ class Runner:
         if not keep:
             await self._finish()
             return
-        failure = None
+        interruption: asyncio.CancelledError | None = None
+        answer, early = None, False
         try:
             answer = await self._answer
         except asyncio.CancelledError as error:
-            failure = await self._interrupt(error)
-            if failure is None:
-                return
-            answer = await self._answer
+            # It is ours, or the template's own: a timeout around its `yield` that ran out before an answer came.
+            interruption = error
+            early = not self._answer.done() or self._answer.cancelled()
+            if early:
+                self._answer = asyncio.get_running_loop().create_future()
         if answer is _CLOSE:
             await self._finish()
             return
-        evaluation = None
-        if failure is None:
-            try:
-                evaluation = evaluation_frame(await generator.asend(self.template.receive(answer)), template_id)
-            except BaseException as error:  # noqa: BLE001  whatever the author raised becomes the reply
-                failure = self._failure(
-                    error, f"task '{template_id}' ended without an evaluation: yield a score after the prompt"
-                )
+        evaluation = failure = None
+        try:
+            if interruption is None:
+                step = generator.asend(self.template.receive(answer))
+            else:
+                step = generator.athrow(interruption)
+            evaluation = evaluation_frame(await step, template_id)
+        except BaseException as error:  # noqa: BLE001  whatever the author raised becomes the reply
+            reason = (
+                "before it was given an answer" if early else "without an evaluation: yield a score after the prompt"
+            )
+            failure = self._failure(error, f"task '{template_id}' ended {reason}")
         await self._finish()
+        if early:  # what the template made of its interruption is kept for the grade, unless the loop is ending
+            if evaluation is None and failure is None:
+                return
+            if await self._answer is _CLOSE:
+                return
         self._report(self, evaluation, failure)
 
     def _first(self) -> Awaitable[Any]:
@@ -116,30 +127,6 @@ class Runner:
         step = self._generator.asend(None)
         sys.set_asyncgen_hooks(*hooks)
         return step
-
-    async def _interrupt(self, error: asyncio.CancelledError) -> str | None:
-        """Pass a cancellation that came while the task waited on to the template.
-
-        It is ours, or the template's own: a timeout around its `yield` that ran out. Then the template's exception
-        is kept for the grade.
-
-        Returns:
-            Why the task cannot be graded any more, or None when nobody will ask.
-        """
-        graded = self._answer.done() and not self._answer.cancelled()
-        if not graded:
-            self._answer = asyncio.get_running_loop().create_future()
-        try:
-            await self._generator.athrow(error)
-        except BaseException as raised:  # noqa: BLE001  kept for the grade
-            failure = self._failure(raised, "the template ended before it was given an answer")
-        else:
-            failure = None
-        await self._finish()
-        if graded:
-            self._report(self, None, failure)
-            return None
-        return failure
 
     async def _finish(self) -> None:
         """Close the generator: its `finally` blocks run; what they raise is logged, not passed on."""
