@@ -80,11 +80,7 @@ class _Fresh:
         self._stays = False
 
     def __enter__(self) -> _Fresh:
-        from hud_cli.signals import exit_on_sigterm
-
-        docker_engine = _engine()
-        exit_on_sigterm()
-        self.name = docker_engine.run_detached(self.image, kept=self.kept, run_args=list(self.run_args))
+        self.name = _engine().run_detached(self.image, kept=self.kept, run_args=list(self.run_args))
         return self
 
     def leave(self) -> None:

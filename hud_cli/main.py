@@ -16,6 +16,7 @@ from hud.version import __version__
 from hud_cli import output
 from hud_cli.commands import GROUPS, SERVED, WORKSTATION, find, resolve
 from hud_cli.parser import HELP_FLAGS, did_you_mean, parse, usage
+from hud_cli.signals import exit_on_sigterm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = ["main", "version"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (without the program's name) and give its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    exit_on_sigterm()
     try:
         return _run(words)
     except BrokenPipeError:  # the reader of our output has what it wanted

@@ -13,7 +13,6 @@ from hud.environment.source import source_folder
 from hud.errors import DeadlineError, RuntimeStartError
 from hud.wire import TOKEN_VARIABLE
 from hud_cli import output
-from hud_cli.signals import exit_on_sigterm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +46,6 @@ class Child:
             RuntimeStartError: it ended before it was ready.
             DeadlineError: it was not ready within `timeout_s`.
         """
-        exit_on_sigterm()
         self.token = os.urandom(16).hex()
         path = os.path.abspath(source_folder(source) if source.endswith((".json", ".jsonl")) else source)
         self._process = subprocess.Popen(

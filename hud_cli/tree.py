@@ -19,7 +19,6 @@ from hud.version import __version__
 from hud_cli import cleanup, completion, doctor, init, output
 from hud_cli.commands import GROUPS, SERVED, Argument, Command, Option, resolve
 from hud_cli.parser import HELP_FLAGS
-from hud_cli.signals import exit_on_sigterm
 
 if TYPE_CHECKING:
     from hud_cli.commands import Value
@@ -44,7 +43,6 @@ def run(words: Sequence[str]) -> int:
     Raises:
         UsageError: the words do not parse.
     """
-    exit_on_sigterm()
     command = build()
     if not words:
         output.note(command.make_context("hud", [], resilient_parsing=True).get_help())

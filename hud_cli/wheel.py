@@ -6,6 +6,7 @@ Source: the wheel format, PEP 427, and the recording of installed projects, PEP 
 
 from __future__ import annotations
 
+import csv
 import io
 import os
 import zipfile
@@ -13,7 +14,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from hashlib import sha256
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from hud.errors import HudError
@@ -125,16 +126,18 @@ def _installed_members() -> list[_Member]:
     distribution = metadata.distribution(_PROJECT)
     members = [_Member("{info}/WHEEL", _WHEEL.encode())]
     missing = []
-    for file in distribution.files or ():
+    # Not `distribution.files`: from Python 3.12 on it passes over files that are gone.
+    for name, *_ in csv.reader((distribution.read_text("RECORD") or "").splitlines()):
+        file = PurePosixPath(name)
         in_info = file.parts[0].endswith(".dist-info")
         if file.parts[0] == ".." or file.suffix == ".pyc" or (in_info and file.name not in _KEPT_METADATA):
             continue
-        path = Path(str(file.locate()))
+        path = Path(str(distribution.locate_file(name)))
         if not path.is_file():
-            missing.append(file.as_posix())
+            missing.append(name)
             continue
-        name = "{info}/" + file.name if in_info else file.as_posix()
-        members.append(_Member(name, path.read_bytes(), os.access(path, os.X_OK)))
+        inside = "{info}/" + file.name if in_info else name
+        members.append(_Member(inside, path.read_bytes(), os.access(path, os.X_OK)))
     if missing or len(members) < 3:
         raise HudError(
             f"the installation of {_PROJECT} is incomplete: {missing[0] if missing else 'it has no record'} is missing",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -68,7 +69,8 @@ def test_a_usage_error_shows_the_usage_line_of_its_command(hud: Hud) -> None:
     assert hud("task", "start", "--nope").err.startswith(
         "Usage: hud task start [OPTIONS] TASK\nError: no such option: --nope"
     )
-    assert hud("init", "--nope").err.startswith("Usage: hud init [OPTIONS] [NAME]\nError: no such option: --nope")
+    # Typer's releases word the rest differently.
+    assert re.match(r"Usage: hud init \[OPTIONS\] \[?NAME\]?\nError: no such option", hud("init", "--nope").err)
 
 
 def test_an_image_has_the_served_commands_and_names_the_others(source: Path) -> None:

@@ -55,7 +55,8 @@ def test_task_list_in_an_image_loads_nothing_heavy(plain: Path) -> None:
         "hud", "hud.version", "hud.errors", "hud.capabilities", "hud.capabilities.capability", "hud.environment",
         "hud.environment.environment", "hud.environment.signature", "hud.environment.source",
         "hud.environment.template", "hud.eval", "hud.eval.task",
-        "hud_cli", "hud_cli.commands", "hud_cli.main", "hud_cli.output", "hud_cli.parser", "hud_cli.task",
+        "hud_cli", "hud_cli.commands", "hud_cli.main", "hud_cli.output", "hud_cli.parser", "hud_cli.signals",
+        "hud_cli.task",
     }  # fmt: skip
 
 

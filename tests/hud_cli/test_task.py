@@ -187,6 +187,7 @@ def test_two_parked_runs_of_one_task_are_told_apart_by_their_arguments(hud: Hud,
     ambiguous = hud("task", "grade", "add", "--answer", "6", "-u", served.url)
     assert (ambiguous.code, ambiguous.out) == (1, "")
     assert "2 parked sessions" in ambiguous.err
+    assert "Hint: `hud task run` grades a run of its own; --args tells runs with other arguments apart" in ambiguous.err
     assert hud("task", "grade", "add", "-a", '{"a": 5}', "--answer", "7", "-u", served.url).out == "1.0\n"
 
 
@@ -435,6 +436,28 @@ def test_a_failing_template_is_an_error_with_its_text(hud: Hud, served: Served) 
     done = hud("task", "start", "add", "--args", '{"a": "x"}', "--url", served.url)
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith("Error: hud rpc error -32000: task 'add': bad args ['a']: ")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"), [(signal.SIGINT, 130, b"Interrupted.\n"), (signal.SIGTERM, 143, b"")]
+)
+def test_a_signal_while_a_reply_is_awaited(
+    serve: Serve, source: Path, variables: dict[str, str], number: int, code: int, said: bytes
+) -> None:
+    """CC-61. The environment stays as it is: the started task is parked there."""
+    with (source / "env.py").open("a") as file:
+        file.write("\nimport asyncio\n@env.template()\nasync def waits():\n    sys.stderr.write('started\\n')\n")
+        file.write("    sys.stderr.flush()\n    await asyncio.sleep(1)\n    yield 'p'\n    yield 1.0\n")
+    served = serve()
+    assert served.process.stderr is not None
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hud_cli", "task", "start", "waits", "--url", served.url],
+        cwd=source, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    read_until(served.process.stderr.fileno(), b"started\n")
+    process.send_signal(number)
+    assert process.communicate(timeout=10) == (b"", said)
+    assert process.returncode == code
 
 
 # the served child
