@@ -26,12 +26,14 @@ __all__ = [
     "INSTALL_HINT",
     "SERVE_HINT",
     "Endpoint",
+    "EngineSize",
     "build_client",
     "cannot_run",
     "disconnect",
     "docker_command",
     "endpoint",
     "engine",
+    "engine_size",
     "explain",
     "translated",
 ]
@@ -116,6 +118,7 @@ def _tls_from_environment(url: str) -> Any:
 
 _clients: dict[tuple[int, str, str], APIClient] = {}
 _clients_lock = threading.Lock()
+_sizes: dict[str, EngineSize] = {}
 
 
 def engine() -> APIClient:
@@ -157,6 +160,25 @@ def _client(where: Endpoint, api_version: str) -> APIClient:
     return client
 
 
+@dataclass(frozen=True)
+class EngineSize:
+    """The processors and the memory of the engine's machine; 0 where it does not say."""
+
+    cpus: int
+    memory_bytes: int
+
+
+def engine_size() -> EngineSize:
+    """Give the size of the engine's machine, asked once for each endpoint."""
+    url = endpoint().url
+    size = _sizes.get(url)
+    if size is None:
+        with translated():
+            facts = engine().info()
+        size = _sizes[url] = EngineSize(int(facts.get("NCPU") or 0), int(facts.get("MemTotal") or 0))
+    return size
+
+
 def _knock(where: Endpoint) -> None:
     """See whether anything listens at a socket's path: the SDK loses its socket, and the reason, when nothing does."""
     parts = urlsplit(where.url)
@@ -171,6 +193,7 @@ def disconnect() -> None:
     with _clients_lock:
         clients = list(_clients.values())
         _clients.clear()
+        _sizes.clear()
     for client in clients:
         client.close()
 
@@ -231,7 +254,7 @@ def explain(text: str, *, image: str | None = None, container: str | None = None
         )
     if container is not None and ("no such container" in lowered or "no container with" in lowered):
         return NotFoundError(f"no container named {container!r} on this engine", hint="docker ps -a")
-    if container is not None and "is not running" in lowered:
+    if container is not None and ("is not running" in lowered or "on running containers" in lowered):
         return RuntimeStartError(f"container {container!r} is not running", hint=f"docker logs {container}")
     if "is already in use by" in lowered and "name" in lowered:
         return UsageError(f"the name {container or text!r} is taken by another container", hint="docker ps -a")
@@ -243,7 +266,7 @@ def explain(text: str, *, image: str | None = None, container: str | None = None
         return RuntimeStartError(
             f"the Docker engine has no GPU support: {text}", hint="install the NVIDIA Container Toolkit"
         )
-    if "range of cpus" in lowered or "minimum memory limit" in lowered:
+    if any(words in lowered for words in ("range of cpus", "minimum memory limit", "unable to set memory limit")):
         return UsageError(f"the Docker engine cannot give what was asked for: {text}")
     if "unknown flag" in lowered or "unknown shorthand flag" in lowered or "invalid argument" in lowered:
         return UsageError(f"`docker run` refuses the run_args: {text.splitlines()[0]}", hint="docker run --help")

@@ -124,6 +124,8 @@ def _exchange(stream: Any, stdin: bytes | None) -> dict[int, bytearray]:
                         read = raw.recv(_CHUNK_BYTES)
                     except BlockingIOError:
                         continue
+                    except ConnectionResetError:  # Podman, when the command has ended with input to be read
+                        read = b""
                     if not read:
                         _demultiplex(buffer, output)
                         return output

@@ -7,6 +7,7 @@ import re
 import secrets
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,6 +24,7 @@ from hud.eval.runtimes.docker_connection import (
     cannot_run,
     docker_command,
     engine,
+    engine_size,
     explain,
     translated,
 )
@@ -49,9 +51,12 @@ PIDS_LIMIT = 4096
 """Processes and threads in one container: enough for a browser or a parallel build, not for a fork bomb."""
 
 _ENV_FILE_LINE_BYTES = 32 * 1024
+_LAST_WORDS_S = 0.3
 
-# The init process in front of the command says so itself, where the engine would have.
-_INIT_REFUSED = re.compile(r"\[FATAL tini \(\d+\)\] exec (.+? failed: .+)")
+# What Docker's init (tini) and Podman's (catatonit) say in place of the engine when the command is not there.
+_INIT_REFUSED = re.compile(
+    r"(?:\[FATAL tini \(\d+\)\] exec .+ failed|ERROR \(catatonit:\d+\): failed to exec pid1): (.+)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +114,7 @@ def launch(spec: ContainerSpec, *, gpu_ids: Sequence[str] = (), given_up: Callab
             message), its network publishes nothing, or the engine's disk is full.
         UnreachableError: No engine answers.
     """
+    _refuse_more_than_there_is(spec.resources)
     if spec.run_args:
         _run_by_command(spec, gpu_ids)
     else:
@@ -123,6 +129,20 @@ def launch(spec: ContainerSpec, *, gpu_ids: Sequence[str] = (), given_up: Callab
     if not facts["State"]["Running"]:
         raise ended(spec, read_state(facts))
     return _published(spec, facts)
+
+
+def _refuse_more_than_there_is(resources: RuntimeResources) -> None:
+    """Refuse limits that are no limits: Docker takes any amount of memory, Podman any number of processors."""
+    if resources.cpu is None and resources.memory_mb is None:
+        return
+    size = engine_size()
+    memory_mb = size.memory_bytes // (1024 * 1024)
+    for name, wanted, there in (("cpu", resources.cpu, size.cpus), ("memory_mb", resources.memory_mb, memory_mb)):
+        if wanted is not None and there and wanted > there:
+            raise UsageError(
+                f"the Docker engine cannot give resources.{name} of {wanted}: it has {there}",
+                hint="ask for less, or run on a larger machine",
+            )
 
 
 def _create(spec: ContainerSpec, gpu_ids: Sequence[str]) -> None:
@@ -289,8 +309,11 @@ def split_name(run_args: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
 def ended(spec: ContainerSpec, now: ContainerState) -> RuntimeStartError:
     """Describe a container that is no longer running before its control channel answered."""
     printed = last_lines(spec.name)
+    if not printed:  # an engine may tell the end of a container before it has read all it printed
+        time.sleep(_LAST_WORDS_S)
+        printed = last_lines(spec.name)
     if refused := _INIT_REFUSED.search(printed):
-        return cannot_run(spec.image, refused[1])
+        return cannot_run(spec.image, f"{' '.join(now.command[:1])}: {refused[1]}")
     why = "was killed for want of memory" if now.out_of_memory else f"exited with code {now.exit_code}"
     message = f"the container of image {spec.image!r} {why} before its control channel answered"
     if not printed:

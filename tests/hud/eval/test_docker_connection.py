@@ -104,7 +104,7 @@ def test_an_engine_that_does_not_answer_is_unreachable(
             'the Docker engine has no GPU support: could not select device driver "" with capabilities: [[gpu]]',
         ),
         (
-            "docker: Error response from daemon: Range of CPUs is from 0.01 to 2.00\n\nRun 'docker run --help' for more",
+            "docker: Error response from daemon: Range of CPUs is from 0.01 to 2.00\n\nRun 'docker run --help'.",
             UsageError,
             "the Docker engine cannot give what was asked for: Range of CPUs is from 0.01 to 2.00",
         ),

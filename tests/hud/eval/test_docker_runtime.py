@@ -207,7 +207,7 @@ async def test_an_image_without_hud_says_so(variant: Callable[..., str]) -> None
     image = variant("no-such-hud", "serve")
     error = await failure(DockerRuntime(image))
     assert isinstance(error, RuntimeStartError)
-    assert error.message.startswith(f"image {image!r} cannot run its command: no-such-hud failed: No such file")
+    assert error.message.startswith(f"image {image!r} cannot run its command: no-such-hud: No such file")
     assert error.hint is not None
     assert "install hud in the image" in error.hint
 
@@ -262,7 +262,11 @@ async def test_a_container_out_of_memory_says_so(served_image: str) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (RuntimeConfig(resources=RuntimeResources(cpu=10_000)), "the Docker engine cannot give what was asked for"),
+        (RuntimeConfig(resources=RuntimeResources(cpu=10_000)), "the Docker engine cannot give resources.cpu of 10000"),
+        (
+            RuntimeConfig(resources=RuntimeResources(memory_mb=10**9)),
+            "the Docker engine cannot give resources.memory_mb of 1000000000",
+        ),
         (RuntimeConfig(resources=RuntimeResources(memory_mb=1)), "the Docker engine cannot give what was asked for"),
         (RuntimeConfig(resources=RuntimeResources(storage_mb=10**9)), "MB of free disk, but resources.storage_mb asks"),
         (
@@ -278,7 +282,7 @@ async def test_a_container_out_of_memory_says_so(served_image: str) -> None:
             "DockerRuntime cannot honour runtime_config.resources.gpu: 1 of Imaginary 9000 asked for",
         ),
     ],
-    ids=["cpu", "memory", "storage", "os", "tpu", "gpu type"],
+    ids=["cpu", "memory", "little memory", "storage", "os", "tpu", "gpu type"],
 )
 @pytest.mark.parametrize("run_args", [(), ("--hostname", "x")], ids=["by the API", "by the command"])
 async def test_what_cannot_be_honoured_is_refused(
