@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NotRequired, TypedDict
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
 
 __all__ = ["DataFileArg", "DataFileRef", "DataFilesArg", "GradingArg", "Hint", "PromptArg"]
+
+T = TypeVar("T")
 
 
 class Hint:
@@ -16,21 +19,22 @@ class Hint:
         self.hud_hint = hud_hint
 
 
-class DataFileRef(TypedDict):
-    """A reference to a stored file; no further keys."""
+@dataclass(frozen=True)
+class DataFileRef:
+    """A reference to a stored file, and where the environment puts it; no further keys."""
 
     file_id: str
-    path: NotRequired[str | None]
+    path: str | None = None
 
 
 PromptArg = Annotated[str, Hint("prompt")]
 """Text that becomes (part of) the prompt."""
 
-DataFileArg = Annotated[DataFileRef, Hint("data-file")]
-"""One stored file."""
+DataFileArg = Annotated[T, Hint("data-file")]
+"""One stored file: `DataFileArg[DataFileRef]`, or any type of the author's that describes one."""
 
-DataFilesArg = Annotated[list[DataFileRef], Hint("data-files")]
-"""Several stored files."""
+DataFilesArg = Annotated[list[T], Hint("data-files")]
+"""Several stored files: `DataFilesArg[DataFileRef]`."""
 
-GradingArg = Annotated[list[dict[str, Any]], Hint("grading")]
-"""Criteria by which the answer is graded."""
+GradingArg = Annotated[list[T], Hint("grading")]
+"""Criteria by which the answer is graded: `GradingArg[str]`, `GradingArg[Criterion]`."""

@@ -11,7 +11,7 @@ from hud.environment import coercion
 from hud.environment.signature import MISSING, Signature
 from hud.wire import encode
 
-__all__ = ["Definitions", "arguments_schema", "type_schema"]
+__all__ = ["Definitions", "arguments_schema", "declared_schema", "type_schema"]
 
 _PLAIN = {int: "integer", float: "number", bool: "boolean", str: "string", type(None): "null"}
 _FORMATS = {"datetime": "date-time", "date": "date", "time": "time", "UUID": "uuid", "Decimal": "decimal"}
@@ -48,13 +48,9 @@ def arguments_schema(signature: Signature, hints: dict[str, Any]) -> dict[str, A
         if name.startswith("_"):
             continue
         schema = type_schema(hints[name], definitions) if name in hints else {}
-        if parameter.default is not MISSING:
-            schema = {"default": _plain_default(parameter.default), **schema}
-        else:
+        properties[name] = _property(name, schema, parameter.default)
+        if parameter.default is MISSING:
             required.append(name)
-        if "$ref" not in schema:
-            schema.setdefault("title", name.replace("_", " ").title())
-        properties[name] = schema
     result: dict[str, Any] = {"properties": properties}
     if required:
         result["required"] = required
@@ -63,6 +59,31 @@ def arguments_schema(signature: Signature, hints: dict[str, Any]) -> dict[str, A
     if definitions:
         result["$defs"] = definitions
     return result
+
+
+def declared_schema(declared: Any) -> dict[str, Any]:
+    """Describe what a template declared as its `input` or `returns`: a type, or a JSON Schema, which is left alone.
+
+    The schema of a named type stands there itself, where clients look for its properties, unless it contains itself.
+    """
+    if isinstance(declared, dict):
+        return declared
+    definitions = Definitions()
+    schema = type_schema(declared, definitions)
+    name = schema.get("$ref", "").removeprefix("#/$defs/")
+    if schema.keys() == {"$ref"} and f'"#/$defs/{name}"' not in json.dumps(definitions):
+        schema = definitions.pop(name)
+    return schema | ({"$defs": dict(definitions)} if definitions else {})
+
+
+def _property(name: str, schema: dict[str, Any], default: object) -> dict[str, Any]:
+    """Give an argument or a field its default and its title; what is a named type, or that or null, has a title."""
+    if default is not MISSING:
+        schema = {"default": _plain_default(default), **schema}
+    choices = schema.get("anyOf", ())
+    if "$ref" not in schema and not (len(choices) == 2 and "$ref" in choices[0] and choices[1] == {"type": "null"}):
+        schema.setdefault("title", name.replace("_", " ").title())
+    return schema
 
 
 def type_schema(annotation: Any, definitions: Definitions) -> dict[str, Any]:
@@ -78,9 +99,12 @@ def type_schema(annotation: Any, definitions: Definitions) -> dict[str, Any]:
 
 
 def _note_schema(note: Any, kind: str) -> dict[str, Any]:
-    """Describe the bounds in one note of `Annotated[…]`: pydantic's, msgspec's or annotated-types'."""
+    """Describe the bounds and words in one note of `Annotated[…]`: pydantic's, msgspec's or annotated-types'."""
     if isinstance(getattr(note, "metadata", None), list):  # pydantic's Field(…) holds a list of such notes
-        return {key: value for inner in note.metadata for key, value in _note_schema(inner, kind).items()}
+        found = {key: value for inner in note.metadata for key, value in _note_schema(inner, kind).items()}
+        words = {key: text for key in ("title", "description") if (text := getattr(note, key, None)) is not None}
+        more = getattr(note, "json_schema_extra", None)
+        return found | words | (more if isinstance(more, dict) else {})
     size = ("minItems", "maxItems") if kind == "array" else ("minLength", "maxLength")
     names = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
     names |= {"multiple_of": "multipleOf", "pattern": "pattern", "min_length": size[0], "max_length": size[1]}
@@ -108,7 +132,10 @@ def _bare_schema(annotation: Any, definitions: Definitions) -> dict[str, Any]:
         return _foreign_schema(annotation, coercion._foreign(kind), definitions)
     if coercion._is_enum(kind):
         name = definitions.name(kind)
-        definitions[name] = {**_enumeration(list(kind)), "title": kind.__name__}
+        schema = _enumeration(list(kind))
+        if "const" in schema:
+            schema = {"enum": [schema.pop("const")], **schema}
+        definitions[name] = {**schema, "title": kind.__name__, **_description(kind)}
         return {"$ref": f"#/$defs/{name}"}
     if coercion._is_text_type(kind):
         text_format = _FORMATS.get(kind.__name__, "path" if kind.__module__.startswith("pathlib") else None)
@@ -148,16 +175,38 @@ def _record(annotation: Any, definitions: Definitions) -> dict[str, Any]:
     if name not in definitions:
         definitions[name] = {}  # a record that contains itself finds its name taken
         hints = coercion.field_types(annotation)
-        properties = {field: type_schema(hint, definitions) for field, hint in hints.items()}
-        for field, property_schema in properties.items():
-            if "$ref" not in property_schema:
-                property_schema["title"] = field.replace("_", " ").title()
+        defaults = _field_defaults(kind)
+        properties = {
+            field: _property(field, type_schema(hint, definitions), defaults.get(field, MISSING))
+            for field, hint in hints.items()
+        }
         schema: dict[str, Any] = {"properties": properties, "title": kind.__name__, "type": "object"}
+        schema |= _description(kind)
         required = coercion._required_fields(kind, hints)
         if required:
             schema["required"] = required
         definitions[name] = schema
     return {"$ref": f"#/$defs/{name}"}
+
+
+def _field_defaults(kind: Any) -> dict[str, Any]:
+    if hasattr(kind, "__dataclass_fields__"):
+        import dataclasses
+
+        return {
+            field.name: field.default for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING
+        }
+    return dict(getattr(kind, "_field_defaults", {}))
+
+
+def _description(kind: Any) -> dict[str, str]:
+    """Give a type's docstring, unless it is the signature that dataclasses and named tuples have for one."""
+    text = vars(kind).get("__doc__")
+    if not isinstance(text, str) or text.startswith(f"{kind.__name__}("):
+        return {}
+    import inspect
+
+    return {"description": inspect.cleandoc(text)}
 
 
 def _foreign_schema(annotation: Any, library: str | None, definitions: Definitions) -> dict[str, Any]:

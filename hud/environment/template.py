@@ -183,7 +183,7 @@ class Template:
 
     def row(self) -> dict[str, Any]:
         """Give the template's entry in `tasks.list` (CC-18, CC-19)."""
-        from hud.environment.schema import Definitions, arguments_schema, type_schema
+        from hud.environment.schema import arguments_schema, declared_schema
 
         row: dict[str, Any] = {
             "id": self.id,
@@ -192,7 +192,5 @@ class Template:
         }
         for key, declared in (("input", self.input), ("returns", self.returns)):
             if declared is not None:
-                definitions = Definitions()
-                schema = declared if isinstance(declared, dict) else type_schema(declared, definitions)
-                row[key] = schema | ({"$defs": definitions} if definitions else {})
+                row[key] = declared_schema(declared)
         return row

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hud.capabilities import Capability
-from hud.environment import DataFileArg, DataFilesArg, Environment, GradingArg, PromptArg
+from hud.environment import DataFileArg, DataFileRef, DataFilesArg, Environment, GradingArg, PromptArg
 from tests.hud.environment.channel import Channel, Peer
 
 
@@ -162,7 +162,9 @@ def test_cc_18_argument_hints_are_published(serve: Callable[..., Channel]) -> No
     environment = Environment("hints")
 
     @environment.template()
-    async def hinted(ask: PromptArg, one: DataFileArg, many: DataFilesArg, criteria: GradingArg) -> Any:
+    async def hinted(
+        ask: PromptArg, one: DataFileArg[DataFileRef], many: DataFilesArg[DataFileRef], criteria: GradingArg[str]
+    ) -> Any:
         yield ask, one, many, criteria
 
     (row,) = serve(environment).connect().result("tasks.list")["tasks"]

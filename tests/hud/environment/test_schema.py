@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import decimal
 import json
@@ -13,7 +14,7 @@ import pydantic
 import pytest
 
 from hud.environment import Environment
-from hud.environment.schema import Definitions, type_schema
+from hud.environment.schema import Definitions, declared_schema, type_schema
 from hud.environment.template import Template
 from tests.hud.environment.probe import Steps
 from tests.hud.environment.types_of_authors import (
@@ -85,15 +86,15 @@ def test_a_type_is_described(annotation: Any, schema: dict[str, Any]) -> None:
 NAMED: list[tuple[Any, str, dict[str, Any]]] = [
     (Color, "Color", {"enum": ["red", "blue"], "type": "string", "title": "Color"}),
     (Level, "Level", {"enum": [1, 2], "type": "integer", "title": "Level"}),
-    (Corner, "Corner", {"const": "ORIGIN", "type": "string", "title": "Corner"}),
+    (Corner, "Corner", {"enum": ["ORIGIN"], "type": "string", "title": "Corner"}),
     (
         Point,
         "Point",
         {
             "properties": {
                 "x": {"type": "integer", "title": "X"},
-                "y": {"type": "integer", "title": "Y"},
-                "label": {"anyOf": [{"type": "string"}, {"type": "null"}], "title": "Label"},
+                "y": {"default": 0, "type": "integer", "title": "Y"},
+                "label": {"default": None, "anyOf": [{"type": "string"}, {"type": "null"}], "title": "Label"},
             },
             "title": "Point",
             "type": "object",
@@ -103,7 +104,11 @@ NAMED: list[tuple[Any, str, dict[str, Any]]] = [
     (
         Odd,
         "Odd",
-        {"properties": {"given": {"type": "integer", "title": "Given"}}, "title": "Odd", "type": "object"},
+        {
+            "properties": {"given": {"default": 0, "type": "integer", "title": "Given"}},
+            "title": "Odd",
+            "type": "object",
+        },
     ),
     (
         Row,
@@ -159,8 +164,6 @@ def test_types_inside_a_named_type_are_defined_beside_it() -> None:
 
 
 def test_two_types_of_one_name_are_told_apart() -> None:
-    import dataclasses
-
     other = dataclasses.make_dataclass("Point", [("z", float)])
     other.__module__ = "elsewhere"
     definitions = Definitions()
@@ -259,7 +262,35 @@ def test_every_published_schema_is_json() -> None:
         yield a, b, c, d, e, f, g, h, i
 
     row = json.loads(json.dumps(everything.row(), allow_nan=False))
-    assert row["input"]["$ref"] == "#/$defs/Path2"
-    assert set(row["input"]["$defs"]) == {"Path2", "Point", "Color"}
+    assert row["input"]["title"] == "Path2"
+    assert set(row["input"]["$defs"]) == {"Point", "Color"}
     assert row["returns"]["items"] == {"$ref": "#/$defs/Nested"}
     assert set(row["args"]["$defs"]) >= {"Point", "Row", "Pair", "Tree", "Model", "Struct", "Level", "Box_Point"}
+
+
+@dataclasses.dataclass
+class Worded:
+    """What a request is."""
+
+    size: Annotated[int, pydantic.Field(title="How much", description="In bytes.", json_schema_extra={"unit": "B"})]
+
+
+def test_the_authors_words_are_published() -> None:
+    assert declared_schema(Worded) == {
+        "title": "Worded",
+        "description": "What a request is.",
+        "type": "object",
+        "properties": {"size": {"type": "integer", "title": "How much", "description": "In bytes.", "unit": "B"}},
+        "required": ["size"],
+    }
+
+
+def test_a_declared_type_that_contains_itself_is_a_reference() -> None:
+    schema = declared_schema(Tree)
+    assert schema["$ref"] == "#/$defs/Tree"
+    assert set(schema["$defs"]) == {"Tree"}
+
+
+def test_a_declared_schema_is_left_alone() -> None:
+    schema = {"type": "string", "$ref": "elsewhere"}
+    assert declared_schema(schema) is schema
