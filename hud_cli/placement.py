@@ -11,7 +11,6 @@ neither              the environment that this image serves, or something else d
 from __future__ import annotations
 
 import os
-import socket
 import time
 
 from hud.client.blocking import Connection, parse_url
@@ -19,7 +18,7 @@ from hud.errors import DeadlineError, HudError, HudProtocolError, NotFoundError,
 from hud.wire import INVALID_PARAMS, INVALID_REQUEST, NOTHING_TO_GRADE, TOKEN_VARIABLE
 from hud_cli import output
 from hud_cli.parser import did_you_mean
-from hud_cli.port import default_port
+from hud_cli.port import accepts, default_port, image_port
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +39,6 @@ STARTING_TIMEOUT_S = 120.0
 """For an environment that is being started: a child of ours, or the one an image serves."""
 
 _HERE = "."
-_PROBE_S = 0.25
 _NOTICE_S = 1.0
 
 
@@ -193,19 +191,13 @@ def place(reference: str, *, source: str | None, url: str | None, timeout_s: flo
         return Place(connect(url, timeout_s=timeout_s or URL_TIMEOUT_S, token=token), row=row)
     if source is not None:
         return _spawned(source, reference, timeout_s)
-    port = default_port()
-    image_port = _image_port()
-    if port and _accepts(port):
-        implicit = image_port is None
-        limit_s = timeout_s or (IMPLICIT_TIMEOUT_S if implicit else STARTING_TIMEOUT_S)
-        channel = connect(f"127.0.0.1:{port}", timeout_s=limit_s, token=token, implicit=implicit)
-        if implicit:
-            output.note(
-                f"Attached to {_env_name(channel)} at tcp://127.0.0.1:{port}; --source . starts the one at hand."
-            )
+    if (port := image_port()) is not None:  # its hooks may take a while
+        channel = connect(f"127.0.0.1:{port}", timeout_s=timeout_s or STARTING_TIMEOUT_S, token=token)
         return Place(channel, source=_HERE)
-    if image_port is not None:  # its hooks may take a while
-        channel = connect(f"127.0.0.1:{image_port}", timeout_s=timeout_s or STARTING_TIMEOUT_S, token=token)
+    if (port := default_port()) and accepts(port):
+        address = f"tcp://127.0.0.1:{port}"
+        channel = connect(address, timeout_s=timeout_s or IMPLICIT_TIMEOUT_S, token=token, implicit=True)
+        output.note(f"Attached to {_env_name(channel)} at {address}; --source . starts the one at hand.")
         return Place(channel, source=_HERE)
     return _spawned(_HERE, reference, timeout_s)
 
@@ -305,44 +297,6 @@ def _row_with_arguments(rows: list[Task], task_id: str) -> Task | None:
         slugs = ", ".join(row.slug for row in matches[:10])
         raise UsageError(f"{task_id!r} needs arguments, and {len(matches)} tasks have some", hint=f"name one: {slugs}")
     return matches[0] if matches else None
-
-
-def _accepts(port: int) -> bool:
-    # Not `create_connection`: it loads the codec of international names, a tenth of what a command costs.
-    with socket.socket() as probe:
-        probe.settimeout(_PROBE_S)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _image_port() -> int | None:
-    """Give the port that this container's main process serves, or will once its hooks are done; None elsewhere.
-
-    The main process is process 1, or a child of it where process 1 is an init or a script.
-    """
-    try:
-        with open("/proc/1/task/1/children", encoding="ascii") as file:
-            children = file.read().split()
-    except OSError:
-        children = []
-    for process in [*children, "1"]:
-        try:
-            with open(f"/proc/{process}/cmdline", "rb") as file:
-                words = file.read().decode(errors="replace").replace("\0", " ").replace(";", " ").split()
-        except OSError:
-            continue
-        for position, word in enumerate(words[:-1]):
-            if word.rpartition("/")[2] == "hud" and words[position + 1] == "serve":
-                return _port_option(words[position + 2 :])
-    return None
-
-
-def _port_option(words: list[str]) -> int:
-    for word, after in zip(words, [*words[1:], ""], strict=True):
-        name, _, attached = word.partition("=")
-        value = attached or after if name in ("-p", "--port") else word[2:] if word.startswith("-p") else ""
-        if value.isdecimal():
-            return int(value)
-    return default_port()
 
 
 def _env_name(channel: Connection) -> str:

@@ -164,6 +164,8 @@ def read_answer(answer: str | None, answer_file: str | None) -> str:
     if answer is not None:
         raise UsageError("--answer and --answer-file exclude each other")
     if answer_file == "-":
+        if output.is_interactive():
+            output.note("Reading the answer from the terminal; Ctrl-D ends it.")
         content, name = output.read_stdin(), "standard input"
     else:
         name = answer_file
