@@ -119,6 +119,11 @@ class Environment:
         """The same as `templates`: what the wire calls tasks."""
         return self._templates
 
+    @property
+    def has_hooks(self) -> bool:
+        """Whether something runs before the first task or after the last."""
+        return bool(self._initialize_hooks or self._shutdown_hooks)
+
     def check(self) -> None:
         """Resolve every template's annotations, so that a mistake shows before the port is announced.
 

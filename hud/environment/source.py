@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from hud.eval.task import Task
 
 __all__ = [
+    "Declared",
     "collect_tasks",
+    "declared_in",
     "load_environment",
     "load_environments",
+    "pick",
     "select_task",
     "source_files",
     "source_folder",
@@ -71,7 +74,7 @@ def load_environment(
                 f"arguments are for a factory, and {text} is a source path",
                 hint=f"hud serve MODULE:{name or 'make_env'} --arg …",
             )
-        return _pick(_environments(text), name, text)
+        return pick(_environments(text), name, text)
     if os.sep in text or "/" in text or text.endswith((".py", ".json", ".jsonl")):
         raise NotFoundError(f"no such file or folder: {text}")
     return _from_module(text, name or "env", dict(args or {}))
@@ -84,13 +87,18 @@ def load_environments(path: str | os.PathLike[str]) -> list[Environment]:
         NotFoundError: there is no such source, or no environment in it.
         EnvironmentLoadError: the source fails while it is imported.
     """
+    return [one.environment for one in declared_in(path)]
+
+
+def declared_in(path: str | os.PathLike[str]) -> list[Declared]:
+    """Import a file or folder and give its environments with their names; see `load_environments`."""
     text = os.fspath(path)
     if not os.path.exists(text):
         raise NotFoundError(f"no such file or folder: {text}")
     declared = _environments(text)
     if not declared:
-        _pick([], None, text)
-    return [one.environment for one in declared]
+        pick([], None, text)
+    return declared
 
 
 def source_files(path: str | os.PathLike[str]) -> list[str]:
@@ -159,30 +167,36 @@ def source_folder(source: str | os.PathLike[str]) -> str:
     return path if os.path.isdir(path) else os.path.dirname(path)
 
 
-class _Declared:
-    """An environment of a source, with the variables that hold it."""
+class Declared:
+    """An environment of a source, with its name and the variables that hold it."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self.names = {environment.name}
 
 
-def _environments(path: str) -> list[_Declared]:
+def _environments(path: str) -> list[Declared]:
     """Collect the distinct environments of a source; one that is reached only through exported rows counts too."""
-    found: dict[int, _Declared] = {}
+    found: dict[int, Declared] = {}
     modules = list(_import_source(path))
     for module in modules:
         for attribute, value in vars(module).items():
             if _is_environment(value):
-                found.setdefault(id(value), _Declared(value)).names.add(attribute)
+                found.setdefault(id(value), Declared(value)).names.add(attribute)
     for module in modules:
         for task in _tasks_of_module(module):
             if task.environment is not None:
-                found.setdefault(id(task.environment), _Declared(task.environment))
+                found.setdefault(id(task.environment), Declared(task.environment))
     return list(found.values())
 
 
-def _pick(declared: list[_Declared], name: str | None, path: str) -> Environment:
+def pick(declared: list[Declared], name: str | None, path: str) -> Environment:
+    """Give the one environment of that name, or the only one.
+
+    Raises:
+        NotFoundError: there is none at all.
+        UsageError: none, or several, of that name.
+    """
     matches = [one.environment for one in declared if name is None or name in one.names]
     if len(matches) == 1:
         return matches[0]

@@ -2,7 +2,7 @@
 
 `python -m hud.eval.runtimes.forkserver PATH FD` speaks over the Unix socket FD: first one line that says what was
 loaded (or why not), then for each request a line `{"env": name}` with the child's lifeline attached as a descriptor.
-The child answers on its lifeline, `{"port": …, "pid": …}` or `{"error": …}`, and ends when the lifeline does.
+On the lifeline come `{"pid": …}` and then `{"port": …}` or `{"error": …}`; the child ends when the lifeline does.
 When the warm parent's own socket ends, it sees its children out and ends too.
 """
 
@@ -12,22 +12,24 @@ import asyncio
 import gc
 import json
 import os
+import signal
 import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from hud.environment.ending import end_process
 from hud.environment.environment import Environment
 from hud.environment.server import ControlServer
-from hud.environment.source import load_environments, source_files, source_folder
+from hud.environment.source import Declared, declared_in, pick, source_files, source_folder
 from hud.errors import HudError
 from hud.eval.runtimes.lifeline import STOP_LIMIT_S, kill_group
 
 __all__ = ["main"]
 
-_REQUEST_BYTES = 4096
+_REQUEST_BYTES = 8192
 
 
 def main(path: str, control_fd: int) -> None:
@@ -36,37 +38,22 @@ def main(path: str, control_fd: int) -> None:
     sys.dont_write_bytecode = True  # an edit within one second could otherwise meet stale byte code
     sys.path.insert(0, source_folder(path))
     os.dup2(2, 1)  # what the environment prints is for people
+    began_ns = time.time_ns()
     try:
-        environments = load_environments(path)
-        for environment in environments:
-            environment.check()
+        declared = declared_in(path)
+        for one in declared:
+            one.environment.check()
     except HudError as error:
         _send(control, _failure(error))
         return
-    _send(control, {"files": source_files(path), "threads": threading.active_count()})
+    threads = threading.active_count()
+    _send(control, {"files": source_files(path), "threads": threads, "began_ns": began_ns})
+    if threads > 1:
+        return
     # What is alive now never becomes garbage: keep the collector from touching, and so copying, shared pages.
     gc.collect()
     gc.freeze()
-    children: set[int] = set()
-    spare = _fork(environments, control)
-    _send(control, {"files": source_files(path), "threads": threading.active_count()})
-    while True:
-        data, descriptors = _receive(control)
-        if not data:
-            break
-        try:
-            socket.send_fds(spare.line, [data], descriptors)
-        except OSError:  # somebody killed it
-            spare = _fork(environments, control)
-            socket.send_fds(spare.line, [data], descriptors)
-        os.close(descriptors[0])
-        spare.line.close()
-        children.add(spare.pid)
-        # The next rollout finds its child waiting: a fork costs more than the exchange it is for.
-        spare = _fork(environments, control)
-        children -= _ended(children)
-    spare.line.close()
-    _see_out(children | {spare.pid})
+    _Forker(path, declared, control).run()
 
 
 class _Spare(NamedTuple):
@@ -76,18 +63,67 @@ class _Spare(NamedTuple):
     line: socket.socket
 
 
-def _fork(environments: list[Environment], control: socket.socket) -> _Spare:
-    ours, theirs = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
-        control.close()
-        ours.close()
-        _child(environments, theirs)
-    theirs.close()
-    return _Spare(pid, ours)
+class _Forker:
+    """Hands each request to a child that waits for it: a fork costs more than the exchange it is for."""
+
+    def __init__(self, path: str, declared: list[Declared], control: socket.socket) -> None:
+        self._path = path
+        self._declared = declared
+        self._control = control
+        self._children: set[int] = set()
+        self._spare: _Spare | None = None
+
+    def run(self) -> None:
+        self._prepare()
+        while True:
+            data, lifeline = _receive(self._control)
+            if lifeline is None:
+                break
+            with lifeline:
+                self._place(data, lifeline)
+            self._children -= _ended(self._children)
+            self._prepare()
+        if self._spare is not None:
+            self._spare.line.close()
+            self._children.add(self._spare.pid)
+        _see_out(self._children)
+
+    def _place(self, data: bytes, lifeline: socket.socket) -> None:
+        """Give a rollout to the waiting child, or to a new one when somebody killed that."""
+        for _ in range(2):
+            try:
+                spare = self._spare or self._fork()
+            except OSError as error:
+                _send(lifeline, {"error": f"no process can be started: {error.strerror}", "hint": "ulimit -u"})
+                return
+            self._spare = None
+            self._children.add(spare.pid)
+            with spare.line:
+                try:
+                    _send(lifeline, {"pid": spare.pid})
+                    socket.send_fds(spare.line, [data], [lifeline.fileno()])
+                    return
+                except OSError:
+                    pass
+
+    def _prepare(self) -> None:
+        try:
+            self._spare = self._fork()
+        except OSError:
+            pass  # the next request says why, when it is so still
+
+    def _fork(self) -> _Spare:
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            self._control.close()
+            ours.close()
+            _child(theirs, lambda name: pick(self._declared, name, self._path))
+        theirs.close()
+        return _Spare(pid, ours)
 
 
-def _child(environments: list[Environment], line: socket.socket) -> None:
+def _child(line: socket.socket, choose: Callable[[str], Environment]) -> None:
     """Serve one rollout in a process group of its own, then end without the parent's exit handlers."""
     lifeline: socket.socket | None = None
     code = 1
@@ -97,10 +133,9 @@ def _child(environments: list[Environment], line: socket.socket) -> None:
             numpy.random.seed()
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
-        data, descriptors = _receive(line)
-        if data:
-            lifeline = socket.socket(fileno=descriptors[0])
-            loop.run_until_complete(_serve(_choose(environments, json.loads(data).get("env")), lifeline))
+        data, lifeline = _receive(line)
+        if lifeline is not None:
+            loop.run_until_complete(_serve(choose(json.loads(data)["env"]), lifeline))
         code = 0
     except HudError as error:
         _send(lifeline, _failure(error))
@@ -129,28 +164,24 @@ async def _serve(environment: Environment, lifeline: socket.socket) -> None:
     starting.result()
     server = ControlServer(environment)
     try:
-        _send(lifeline, {"port": await server.listen("127.0.0.1", 0), "pid": os.getpid()})
+        port = await server.listen("127.0.0.1", 0)
+        _send(lifeline, {"port": port, "hooks": environment.has_hooks})
         await over
     finally:
         await server.close()
         await environment.stop()
 
 
-def _choose(environments: list[Environment], name: str | None) -> Environment:
-    matches = [env for env in environments if env.name == name] if name is not None else environments
-    if len(matches) != 1:
-        declared = ", ".join(env.name for env in environments) or "none"
-        raise HudError(f"the source declares no environment {name!r}", hint=f"it declares: {declared}")
-    return matches[0]
-
-
-def _receive(line: socket.socket) -> tuple[bytes, list[int]]:
-    """Wait for a request and the descriptor that comes with it; empty when the other side is gone."""
+def _receive(line: socket.socket) -> tuple[bytes, socket.socket | None]:
+    """Wait for a request and the lifeline that comes with it; None when the other side is gone."""
     try:
         data, descriptors, _, _ = socket.recv_fds(line, _REQUEST_BYTES, 1)
     except ConnectionResetError:
-        return b"", []
-    return data, descriptors
+        return b"", None
+    if not descriptors:
+        return b"", None
+    os.set_inheritable(descriptors[0], False)  # what the author starts is not to hold it
+    return data, socket.socket(fileno=descriptors[0])
 
 
 def _send(line: socket.socket | None, message: dict[str, Any]) -> None:
@@ -167,9 +198,12 @@ def _failure(error: HudError) -> dict[str, Any]:
 
 
 def _ended(children: set[int]) -> set[int]:
+    """Take leave of the children that have ended, and kill what they started and left behind."""
     ended = set()
     for pid in children:
-        if os.waitpid(pid, os.WNOHANG)[0]:
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            kill_group(pid)  # while it is not reaped its group's id cannot be another's
+            os.waitpid(pid, 0)
             ended.add(pid)
     return ended
 
@@ -179,9 +213,11 @@ def _see_out(children: set[int]) -> None:
     deadline = time.monotonic() + STOP_LIMIT_S
     while children and time.monotonic() < deadline:
         children -= _ended(children)
-        time.sleep(0.01)
+        time.sleep(0.005)
     for pid in children:
         kill_group(pid)
+        os.kill(pid, signal.SIGKILL)  # it may not have come to lead a group yet
+        os.waitpid(pid, 0)
 
 
 if __name__ == "__main__":

@@ -6,33 +6,70 @@ The kernel closes it whatever kills the parent, so no process of ours outlives i
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
+from typing import Any
 
-__all__ = ["STOP_LIMIT_S", "gone", "kill_group"]
+__all__ = ["STOP_LIMIT_S", "Lifeline", "kill_group"]
 
 STOP_LIMIT_S = 10.0
 """How long a child may take to run its hooks and end before it is killed."""
 
+_CHUNK_BYTES = 1 << 16
 
-async def gone(line: socket.socket) -> bool:
-    """Wait until the child at the other end has closed its side; False when it took longer than `STOP_LIMIT_S`."""
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(STOP_LIMIT_S):
-            while await loop.sock_recv(line, 4096):
-                pass
-    except TimeoutError:
-        return False
-    except OSError:
+
+class Lifeline:
+    """Our end of the socket: the child writes lines of JSON to it, and ends when it does.
+
+    Attributes:
+        pid: The process at the other end, once a message has told it.
+    """
+
+    def __init__(self, line: socket.socket) -> None:
+        line.setblocking(False)
+        self._line = line
+        self._read = b""
+        self.pid: int | None = None
+
+    async def receive(self) -> dict[str, Any] | None:
+        """Give the child's next message; None when it is gone."""
+        while b"\n" not in self._read:
+            try:
+                chunk = await asyncio.get_running_loop().sock_recv(self._line, _CHUNK_BYTES)
+            except OSError:
+                return None
+            if not chunk:
+                return None
+            self._read += chunk
+        message, _, self._read = self._read.partition(b"\n")
+        decoded: dict[str, Any] = json.loads(message)
+        self.pid = decoded.get("pid", self.pid)
+        return decoded
+
+    async def end(self, *, limit_s: float = STOP_LIMIT_S) -> bool:
+        """Tell the child that we are done, and wait for its end; False when it took longer than `limit_s`."""
+        try:
+            self._line.shutdown(socket.SHUT_WR)
+        except OSError:
+            return True
+        try:
+            async with asyncio.timeout(limit_s):
+                while await self.receive() is not None:
+                    pass
+        except TimeoutError:
+            return False
         return True
-    return True
+
+    def close(self) -> None:
+        """Give up the socket."""
+        self._line.close()
 
 
 def kill_group(leader: int) -> None:
     """Kill a child that leads a process group, with everything it started."""
     try:
         os.killpg(leader, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    except (ProcessLookupError, PermissionError):
+        pass  # gone already, or nothing but processes that have taken another user's rights

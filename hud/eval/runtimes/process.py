@@ -8,20 +8,20 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from types import TracebackType
-from typing import Self
 
 from hud.errors import DeadlineError, NotFoundError, RuntimeStartError
 from hud.eval.runtimes import Runtime
 from hud.eval.runtimes.lifeline import STOP_LIMIT_S, kill_group
-from hud.eval.runtimes.local import child_environment
-from hud.eval.runtimes.teardown import Teardown
+from hud.eval.runtimes.teardown import completed
+from hud.eval.runtimes.warm_parent import child_environment
 from hud.eval.task import Task
 
 __all__ = ["SubprocessRuntime"]
 
 _READY_PREFIX = b"HUD_SERVE_PORT="
 _KEPT_LINES = 50
+_LONGEST_LINE_BYTES = 1 << 16
+_LAST_OUTPUT_S = 0.5
 
 
 class SubprocessRuntime:
@@ -37,16 +37,6 @@ class SubprocessRuntime:
         self.path = os.fspath(path)
         self.env = env
         self.ready_timeout = ready_timeout
-        self._teardown = Teardown()
-
-    async def __aenter__(self) -> Self:
-        self._teardown.enter()
-        return self
-
-    async def __aexit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        await self._teardown.leave()
 
     def __call__(self, task: Task) -> AbstractAsyncContextManager[Runtime]:
         if task.runtime_config is not None:
@@ -58,22 +48,21 @@ class SubprocessRuntime:
         if not os.path.exists(self.path):
             raise NotFoundError(f"no such file or folder: {self.path}")
         path = os.path.abspath(self.path)
-        async with self._teardown.user():
-            # The child stops when its standard input ends, so it cannot outlive this process.
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "hud.environment.server", path, "--env", self.env or task.env, "--lifeline"),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
-                cwd=path if os.path.isdir(path) else os.path.dirname(path),
-                env=child_environment(),
-            )
-            output = _Output(process)
-            try:
-                yield Runtime(f"tcp://127.0.0.1:{await output.port(self.ready_timeout)}")
-            finally:
-                self._teardown.later(_stop(process, output))
+        # The child stops when its standard input ends, so it cannot outlive this process.
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "hud.environment.server", path, "--env", self.env or task.env, "--lifeline"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            cwd=path if os.path.isdir(path) else os.path.dirname(path),
+            env=child_environment(),
+        )
+        output = _Output(process)
+        try:
+            yield Runtime(f"tcp://127.0.0.1:{await output.port(self.ready_timeout)}")
+        finally:
+            await completed(_stop(process, output))
 
 
 class _Output:
@@ -109,6 +98,9 @@ class _Output:
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 self._line(line)
+            if len(rest) > _LONGEST_LINE_BYTES:
+                self._line(rest)
+                rest = b""
         if rest:
             self._line(rest)
         if not self._port.done():
@@ -120,25 +112,37 @@ class _Output:
             self._port.exception()  # nobody may be waiting any more
 
     def _line(self, line: bytes) -> None:
-        if line.startswith(_READY_PREFIX) and not self._port.done():
-            self._port.set_result(int(line.removeprefix(_READY_PREFIX)))
+        if not self._port.done() and (port := line.removeprefix(_READY_PREFIX)) != line and port.isdigit():
+            self._port.set_result(int(port))
             return
         text = line.decode(errors="replace")
         self._last_lines.append(text)
-        sys.stderr.write(text + "\n")
+        try:
+            sys.stderr.write(text + "\n")
+        except (OSError, ValueError):
+            pass  # nobody reads ours; the child is not to be held up by that
 
     def _quoted(self) -> str:
         return "; it printed:\n" + "\n".join(self._last_lines) if self._last_lines else ""
 
 
 async def _stop(process: asyncio.subprocess.Process, output: _Output) -> None:
+    """Have the child stop, kill it if it does not, and what it started and left behind in any case."""
     if process.stdin is not None:
         process.stdin.close()
     try:
         async with asyncio.timeout(STOP_LIMIT_S):
             await process.wait()
     except TimeoutError:
+        pass
+    finally:
         kill_group(process.pid)
-        await process.wait()
+    # What has left the process group may hold on to the pipe: neither that nor its output is waited for.
+    await asyncio.wait((output.reading,), timeout=_LAST_OUTPUT_S)
     output.reading.cancel()
     await asyncio.gather(output.reading, return_exceptions=True)
+    try:
+        async with asyncio.timeout(STOP_LIMIT_S):
+            await process.wait()
+    except TimeoutError:
+        pass

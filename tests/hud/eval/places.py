@@ -235,7 +235,8 @@ async def served(source: Path, name: str) -> AsyncIterator[Runtime]:
     )
     try:
         assert process.stdout is not None
-        line = await process.stdout.readline()
+        if not (line := await process.stdout.readline()):
+            raise LookupError(name)
         yield Runtime(f"tcp://127.0.0.1:{int(line.removeprefix(b'HUD_SERVE_PORT='))}")
     finally:
         if process.returncode is None:

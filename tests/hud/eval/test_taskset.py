@@ -414,7 +414,7 @@ def test_python_source_gives_its_rows(tmp_path: Path) -> None:
         "    yield 'p'\n"
         "    yield 1.0\n"
     )
-    (tmp_path / "tasks.py").write_text("from env import add\ntasks = [add(a=1), add(a=2)]\nextra = add(a=3)\n")
+    (tmp_path / "tasks.py").write_text("from env import add\ntasks = [add(a=1), add(a=2)]\nthe_rest = add(a=3)\n")
     tasks = Taskset.from_module(tmp_path / "tasks.py")
     assert [task.args["a"] for task in tasks] == [1, 2, 3]
     assert tasks.name == "tasks"
