@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 
-from hud.errors import DeadlineError, HudProtocolError, NotAuthorisedError, UsageError
+from hud.errors import DeadlineError, HudProtocolError, NotAuthorisedError, UnreachableError, UsageError
 from hud.wire import DEFAULT_PORT, INTERNAL_ERROR, LIMIT_BYTES, UNAUTHORISED, decode, encode_request
 
 TYPE_CHECKING = False
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-__all__ = ["Connection", "parse_url", "read_reply"]
+__all__ = ["Connection", "encode_call", "no_address", "parse_url", "read_reply"]
 
 _RETRY_S = 0.05
 _CHUNK_BYTES = 1 << 18
@@ -28,13 +28,48 @@ def parse_url(url: str) -> tuple[str, int]:
     scheme, separator, rest = url.partition("://")
     if not separator:
         scheme, rest = "tcp", url
-    host, colon, port = rest.rpartition(":")
-    if not colon or rest.endswith("]"):
-        host, port = rest, str(DEFAULT_PORT)
-    host = host.removeprefix("[").removesuffix("]")
-    if scheme != "tcp" or not host or "/" in rest or not port.isdecimal() or not 0 < int(port) < 65536:
+    if rest.startswith("["):
+        host, closed, port = rest[1:].partition("]")
+        colon, port = (port[:1], port[1:]) if closed else ("[", "")
+    elif rest.count(":") > 1:  # an IPv6 address alone
+        host, colon, port = rest, "", ""
+    else:
+        host, colon, port = rest.partition(":")
+    if not colon and not port:
+        port = str(DEFAULT_PORT)
+    numeric = ":" in host or rest.startswith("[")
+    right_host = host and "/" not in host and (not numeric or _is_ipv6(host))
+    if scheme != "tcp" or not right_host or colon not in ("", ":") or not port.isdecimal() or not 0 < int(port) < 65536:
         raise UsageError(f"{url!r} is no control-channel address", hint="give tcp://HOST:PORT")
     return host, int(port)
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    except (OSError, UnicodeError):
+        return False
+    return True
+
+
+def encode_call(request_id: int, method: str, params: dict[str, Any]) -> bytes:
+    """Write one request frame.
+
+    Raises:
+        UsageError: it has no JSON form, or is larger than a frame.
+    """
+    try:
+        request = encode_request(request_id, method, params)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"{method}: {error}") from error
+    if len(request) > LIMIT_BYTES + 1:
+        raise UsageError(f"{method}: the request is {len(request) - 1} bytes; a frame holds {LIMIT_BYTES}")
+    return request
+
+
+def is_reply_to(frame: dict[str, Any], request_id: int) -> bool:
+    """Tell whether a frame carries this id; an equal number or text of another type is another id."""
+    return type(frame.get("id")) is int and frame["id"] == request_id
 
 
 def read_reply(frame: dict[str, Any], request_id: int, method: str) -> dict[str, Any]:
@@ -45,7 +80,7 @@ def read_reply(frame: dict[str, Any], request_id: int, method: str) -> dict[str,
         NotAuthorisedError: the channel wants a token.
     """
     error = frame.get("error")
-    if frame.get("id") != request_id and not (isinstance(error, dict) and frame.get("id") is None):
+    if not is_reply_to(frame, request_id) and not (isinstance(error, dict) and frame.get("id") is None):
         raise HudProtocolError(INTERNAL_ERROR, f"'{method}': reply id did not match request")
     if isinstance(error, dict):
         code, message = error.get("code", -32000), error.get("message", "")
@@ -56,6 +91,12 @@ def read_reply(frame: dict[str, Any], request_id: int, method: str) -> dict[str,
     if not isinstance(result, dict):
         raise HudProtocolError(INTERNAL_ERROR, f"'{method}': result was not an object")
     return result
+
+
+def no_address(host: str, error: OSError | UnicodeError) -> UnreachableError:
+    """Say that a host's name leads nowhere; trying again would not help."""
+    reason = error.strerror if isinstance(error, OSError) else error
+    return UnreachableError(f"{host} has no address: {reason}", hint="check the host's name")
 
 
 class Connection:
@@ -83,17 +124,20 @@ class Connection:
 
         Raises:
             DeadlineError: nothing answered in that time; the message says what was seen last.
+            UnreachableError: the host's name has no address.
             HudProtocolError: the peer answered hello with an error.
         """
         host, port = parse_url(url)
         deadline = time.monotonic() + timeout_s
         seen = "nothing accepts"
+        # A text host would load the codec of international names, a tenth of what a command costs.
+        address: Any = host.encode() if host.isascii() else host
         while True:
             remaining = max(deadline - time.monotonic(), 0.01)
             try:
-                stream = socket.create_connection((host, port), timeout=remaining)
-            except socket.gaierror as error:
-                raise DeadlineError(f"{host} has no address: {error.strerror}", hint="check the host's name") from error
+                stream = socket.create_connection((address, port), timeout=remaining)
+            except (socket.gaierror, UnicodeError) as error:
+                raise no_address(host, error) from error
             except OSError as error:
                 seen = error.strerror or "no answer"
             else:
@@ -121,23 +165,24 @@ class Connection:
         """Send one request and wait for its reply.
 
         Raises:
-            HudProtocolError: an error reply, or a reply that breaks the protocol.
+            HudProtocolError: an error reply, or a reply that breaks the protocol, after which the connection is closed.
             EOFError: the peer closed the connection.
+            OSError: the connection broke, or is closed.
+            UsageError: the request has no JSON form, or is larger than a frame.
         """
         self._last_id += 1
         if self._last_id == 1 and self._token is not None:
             params = {**params, "token": self._token}
-        request = encode_request(self._last_id, method, params)
-        if len(request) > LIMIT_BYTES + 1:
-            raise UsageError(f"{method}: the request is {len(request) - 1} bytes; a frame holds {LIMIT_BYTES}")
-        self._socket.sendall(request)
+        self._socket.sendall(encode_call(self._last_id, method, params))
         line = self._line()
         try:
             frame = decode(line)
         except ValueError as error:
-            raise HudProtocolError(
-                INTERNAL_ERROR, f"'{method}': the peer does not speak the protocol: {error}"
-            ) from None
+            self.close()
+            message = f"'{method}': the peer does not speak the protocol: {error}"
+            raise HudProtocolError(INTERNAL_ERROR, message) from None
+        if not is_reply_to(frame, self._last_id):  # what comes next would answer something else as well (CC-54)
+            self.close()
         return read_reply(frame, self._last_id, method)
 
     def _line(self) -> bytes:
@@ -146,6 +191,7 @@ class Connection:
         while (end := buffer.find(b"\n", searched)) < 0:
             searched = len(buffer)
             if searched > LIMIT_BYTES:
+                self.close()
                 raise HudProtocolError(INTERNAL_ERROR, f"the peer sent a frame of more than {LIMIT_BYTES} bytes")
             chunk = self._socket.recv(_CHUNK_BYTES)
             if not chunk:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from hud.capabilities import Capability
-from hud.client.blocking import parse_url, read_reply
+from hud.client.blocking import encode_call, no_address, parse_url, read_reply
 from hud.client.forward import Forwarder
 from hud.errors import DeadlineError, HudError, HudProtocolError, NotFoundError, UnreachableError, UsageError
-from hud.wire import INTERNAL_ERROR, LIMIT_BYTES, TOKEN_VARIABLE, decode, encode_request
+from hud.wire import INTERNAL_ERROR, LIMIT_BYTES, TOKEN_VARIABLE, decode
 
 __all__ = ["Address", "Client", "Manifest", "ServerInfo", "connect"]
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
+_AT_ANY_TIME = ("tasks.cancel", "bye")
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 0.005, 0.25
 
 
@@ -82,10 +84,10 @@ class Client(asyncio.Protocol):
         self._address = (host, port)
         self._token = token
         self._transport: asyncio.Transport | None = None
-        self._buffer = b""
+        self._buffer = bytearray()
         self._last_id = 0
         self._waiting: dict[int, tuple[str, asyncio.Future[dict[str, Any]]]] = {}
-        self._drained: asyncio.Event | None = None
+        self._quiet: asyncio.Event | None = None  # set when the outstanding call is answered, if another waits
         self._forwarders: dict[str, Forwarder] = {}
         self._lost: Exception | None = None
 
@@ -95,12 +97,16 @@ class Client(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        data = self._buffer + data if self._buffer else data
-        while (end := data.find(b"\n")) >= 0:
-            self._frame(data[:end])
-            data = data[end + 1 :]
-        self._buffer = data
-        if len(data) > LIMIT_BYTES:
+        buffer = self._buffer
+        searched = len(buffer)
+        buffer += data
+        start = 0
+        while (end := buffer.find(b"\n", searched)) >= 0:
+            self._frame(bytes(buffer[start:end]))
+            start = searched = end + 1
+        if start:
+            del buffer[:start]
+        if len(buffer) > LIMIT_BYTES:
             self._fail(HudProtocolError(INTERNAL_ERROR, f"the peer sent a frame of more than {LIMIT_BYTES} bytes"))
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -125,8 +131,10 @@ class Client(asyncio.Protocol):
                 read_reply(frame, expected, method)
             except HudError as error:
                 _reject(future, error)
+            self._answered()
             self._fail(EOFError("the connection was dropped after a reply that did not match"))
             return
+        self._answered()
         method, future = waiting
         if future.done():
             return
@@ -134,6 +142,11 @@ class Client(asyncio.Protocol):
             future.set_result(read_reply(frame, cast(int, request_id), method))
         except HudError as error:
             future.set_exception(error)
+
+    def _answered(self) -> None:
+        if self._quiet is not None and not self._waiting:
+            self._quiet.set()
+            self._quiet = None
 
     def _fail(self, error: Exception) -> None:
         if self._lost is None:
@@ -143,17 +156,22 @@ class Client(asyncio.Protocol):
         waiting, self._waiting = self._waiting, {}
         for _, future in waiting.values():
             _reject(future, error)
+        self._answered()
 
     # Calls
 
     async def call(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Send one request and give its result.
+        """Send one request and give its result; a call that is still running is waited for first, but by a cancel.
 
         Raises:
             HudProtocolError: the reply is an error or breaks the protocol.
             UnreachableError: the connection is gone.
-            UsageError: the request is larger than a frame.
+            UsageError: the request has no JSON form, or is larger than a frame.
         """
+        while self._waiting and method not in _AT_ANY_TIME:
+            if self._quiet is None:
+                self._quiet = asyncio.Event()
+            await self._quiet.wait()
         try:
             return await self._send(method, params)
         except (OSError, EOFError) as error:
@@ -167,9 +185,7 @@ class Client(asyncio.Protocol):
         self._last_id += 1
         if self._last_id == 1 and self._token is not None:
             params = {**params, "token": self._token}
-        request = encode_request(self._last_id, method, cast(dict[str, Any], params))
-        if len(request) > LIMIT_BYTES + 1:
-            raise UsageError(f"{method}: the request is {len(request) - 1} bytes; a frame holds {LIMIT_BYTES}")
+        request = encode_call(self._last_id, method, cast(dict[str, Any], params))
         self._waiting[self._last_id] = (method, future)
         self._transport.write(request)
         return future
@@ -208,9 +224,9 @@ class Client(asyncio.Protocol):
         params = payload if isinstance(payload, dict) and "answer" in payload else {"answer": payload}
         result = await self.call("tasks.grade", params)
         score = result.get("score")
-        if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+        if not _is_finite(score):
             raise HudProtocolError(
-                INTERNAL_ERROR, f"tasks.grade: result must include a finite numeric 'score', got {score!r}"
+                INTERNAL_ERROR, f"tasks.grade: result must include a finite numeric 'score', got {score!r:.80}"
             )
         return result
 
@@ -271,6 +287,7 @@ async def connect(runtime: Address | str, *, ready_timeout: float = 240.0) -> As
 
     Raises:
         DeadlineError: nothing answered hello in that time.
+        UnreachableError: the host's name has no address.
         HudProtocolError: hello was answered with an error.
     """
     url, params = (runtime, {}) if isinstance(runtime, str) else (runtime.url, runtime.params)
@@ -296,8 +313,15 @@ async def open_client(url: str, *, token: str | None, ready_timeout_s: float) ->
                 await loop.create_connection(lambda client=client: client, host, port)  # type: ignore[misc]
                 client.manifest = _manifest(await client._send("hello", {}))
             return client
+        except (socket.gaierror, UnicodeError) as error:
+            raise no_address(host, error) from error
         except (OSError, EOFError) as error:
-            seen = str(error) or seen
+            accepted, timed_out = client._transport is not None, isinstance(error, TimeoutError)
+            if accepted:
+                seen = "it accepts, but does not answer hello" if timed_out else "it hangs up"
+            elif not timed_out:
+                errno = getattr(error, "errno", None)
+                seen = os.strerror(errno) if errno else str(error) or seen
             await client.close()
         except BaseException:
             await client.close()
@@ -317,10 +341,19 @@ def _manifest(hello: dict[str, Any]) -> Manifest:
         bindings = tuple(Capability.from_manifest(binding) for binding in hello["bindings"])
         server_info = ServerInfo(name=env["name"], version=env["version"])
         return Manifest(session_id=hello["session_id"], server_info=server_info, bindings=bindings)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise HudProtocolError(
             INTERNAL_ERROR, f"hello: the result is not that of an environment ({error!r})"
         ) from error
+
+
+def _is_finite(score: object) -> bool:
+    if isinstance(score, bool) or not isinstance(score, int | float):
+        return False
+    try:
+        return math.isfinite(score)
+    except OverflowError:  # an int beyond the largest float
+        return False
 
 
 def _reject(future: asyncio.Future[dict[str, Any]], error: Exception) -> None:
