@@ -129,7 +129,7 @@ class Connection:
         """
         host, port = parse_url(url)
         deadline = time.monotonic() + timeout_s
-        seen = "nothing accepts"
+        seen = ""
         # A text host would load the codec of international names, a tenth of what a command costs.
         address: Any = host.encode() if host.isascii() else host
         while True:
@@ -139,7 +139,8 @@ class Connection:
             except (socket.gaierror, UnicodeError) as error:
                 raise no_address(host, error) from error
             except OSError as error:
-                seen = error.strerror or "no answer"
+                timed_out = isinstance(error, TimeoutError)
+                seen = (seen or "no answer") if timed_out else error.strerror or "no answer"
             else:
                 connection = cls(stream, token)
                 try:
@@ -147,7 +148,8 @@ class Connection:
                     connection.hello = connection.call("hello", {})
                 except (EOFError, OSError) as error:
                     stream.close()
-                    seen = "it accepts, but does not answer hello" if isinstance(error, TimeoutError) else "it hangs up"
+                    silent = isinstance(error, TimeoutError)  # the deadline; what was seen before it says more
+                    seen = (seen or "it accepts, but does not answer hello") if silent else "it hangs up"
                 except BaseException:
                     stream.close()
                     raise

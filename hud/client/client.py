@@ -305,7 +305,7 @@ async def open_client(url: str, *, token: str | None, ready_timeout_s: float) ->
     loop = asyncio.get_running_loop()
     deadline = loop.time() + ready_timeout_s
     pause_s = _FIRST_RETRY_S
-    seen = "nothing accepts"
+    seen = ""
     while True:
         client = Client(host, port, token=token)
         try:
@@ -316,12 +316,14 @@ async def open_client(url: str, *, token: str | None, ready_timeout_s: float) ->
         except (socket.gaierror, UnicodeError) as error:
             raise no_address(host, error) from error
         except (OSError, EOFError) as error:
-            accepted, timed_out = client._transport is not None, isinstance(error, TimeoutError)
-            if accepted:
-                seen = "it accepts, but does not answer hello" if timed_out else "it hangs up"
-            elif not timed_out:
+            accepted = client._transport is not None
+            if isinstance(error, TimeoutError):  # the deadline; what was seen before it says more
+                seen = seen or ("it accepts, but does not answer hello" if accepted else "no answer")
+            elif accepted:
+                seen = "it hangs up"
+            else:
                 errno = getattr(error, "errno", None)
-                seen = os.strerror(errno) if errno else str(error) or seen
+                seen = os.strerror(errno) if errno else str(error)
             await client.close()
         except BaseException:
             await client.close()
