@@ -76,8 +76,9 @@ class Life:
                     raise await _in_thread(ended, self._spec, container)
             if now >= deadline:
                 raise await _in_thread(self._silent, seen)
-            # A tenth of the time waited so far: a late try costs little beside what was waited anyway.
-            pause_s = min(max((now - begun) / 10, _FIRST_RETRY_S), _LONGEST_RETRY_S)
+            # In proportion to the wait so far: a late try costs little beside it, and every try costs processor time
+            # that the container could use to come up.
+            pause_s = min(max((now - begun) / 5, _FIRST_RETRY_S), _LONGEST_RETRY_S)
             await asyncio.sleep(min(pause_s, deadline - now))
 
     def _silent(self, seen: str) -> DeadlineError:
