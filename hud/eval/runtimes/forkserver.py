@@ -12,6 +12,7 @@ import asyncio
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -72,16 +73,28 @@ class _Forker:
         self._control = control
         self._children: set[int] = set()
         self._spare: _Spare | None = None
+        # A child's end is noticed at once, so that nothing it left behind keeps its connection open.
+        self._ending, ending = socket.socketpair()
+        self._ending.setblocking(False)
+        ending.setblocking(False)
+        self._signalled = ending
+        signal.set_wakeup_fd(ending.fileno(), warn_on_full_buffer=False)
+        self._authors_handler = signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def run(self) -> None:
         self._prepare()
         while True:
+            ready, _, _ = select.select((self._control, self._ending), (), ())
+            if self._ending in ready:
+                self._ending.recv(4096)
+                self._children -= _ended(self._children)
+            if self._control not in ready:
+                continue
             data, lifeline = _receive(self._control)
             if lifeline is None:
                 break
             with lifeline:
                 self._place(data, lifeline)
-            self._children -= _ended(self._children)
             self._prepare()
         if self._spare is not None:
             self._spare.line.close()
@@ -116,8 +129,10 @@ class _Forker:
         ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid == 0:
-            self._control.close()
-            ours.close()
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, self._authors_handler or signal.SIG_DFL)
+            for line in (self._control, self._ending, self._signalled, ours):
+                line.close()
             _child(theirs, lambda name: pick(self._declared, name, self._path))
         theirs.close()
         return _Spare(pid, ours)

@@ -1,7 +1,10 @@
-"""Images for the tests of the Docker runtime."""
+"""Images for the tests of the Docker runtime, and a mark by which a test's processes are found."""
 
 from __future__ import annotations
 
+import os
+import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 from hud.eval.runtimes import docker_engine
 from tests import bench
 from tests.hud.eval import docker_image
+from tests.hud.eval.places import MARK, left_running
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +42,16 @@ def no_leftovers(served_image: str) -> Iterator[None]:
     """Check that a test leaves no container of this process."""
     yield
     assert docker_image.own_containers() == []
+
+
+@pytest.fixture
+def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Mark this test's processes and files; at its end there are none."""
+    name = uuid.uuid4().hex
+    (temporary := tmp_path / "temporary").mkdir()
+    monkeypatch.setenv(MARK, name)
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    yield name
+    assert left_running(name) == {}
+    assert os.listdir(temporary) == []

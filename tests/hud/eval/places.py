@@ -307,8 +307,11 @@ def _read(pid: int, name: str) -> bytes:
         return b""
 
 
-def left_running(mark: str, *, within_s: float = 0.0) -> dict[int, str]:
-    """The marked processes that are still there after so many seconds; none as soon as there is none."""
+def left_running(mark: str, *, within_s: float = 1.0) -> dict[int, str]:
+    """The marked processes that are still there after so many seconds; none as soon as there is none.
+
+    What was killed is there for a moment longer.
+    """
     deadline = time.monotonic() + within_s
     while (found := marked(mark)) and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -6,10 +6,7 @@ Source: command-line and SDK specification, sections 7 to 11; design, decisions 
 from __future__ import annotations
 
 import asyncio
-import os
-import tempfile
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -21,7 +18,7 @@ from hud.eval import rollout
 from hud.eval.runtimes import opened
 from hud.eval.runtimes.docker import DockerRuntime
 from tests.hud.eval import docker_image, places
-from tests.hud.eval.places import LOCAL, MARK, Phases, Place, accepts, left_running, reached, row
+from tests.hud.eval.places import LOCAL, Phases, Place, accepts, left_running, reached, row
 
 FRESH = ["path", "callable", "subprocess", "function", "docker"]
 PROCESS = ["path", "subprocess", "function", "docker"]
@@ -44,19 +41,6 @@ def contract_image(wheel: Path, build_image: Callable[..., str], tmp_path_factor
     dockerfile = folder / "Dockerfile.hud"
     dockerfile.write_text(dockerfile.read_text().replace('"/app/env.py",', '"/app/env.py", "--env", "contract",'))
     return build_image(folder)
-
-
-@pytest.fixture
-def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Mark this test's processes and files; at its end there are none."""
-    name = uuid.uuid4().hex
-    (temporary := tmp_path / "temporary").mkdir()
-    monkeypatch.setenv(MARK, name)
-    monkeypatch.setenv("TMPDIR", str(temporary))
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    yield name
-    assert left_running(name) == {}
-    assert os.listdir(temporary) == []
 
 
 @pytest.fixture
@@ -489,6 +473,3 @@ async def test_a_provider_may_be_opened_around_several_jobs(place: Place) -> Non
         )
         third = await row("add", a=5, b=6).run(add_up, runtime=provider)
     assert [job.reward for job in (first, second, third)] == [1.0, 1.0, 1.0]
-
-
-Agent = Callable[[Run], Awaitable[object]]
