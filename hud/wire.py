@@ -83,6 +83,7 @@ def jsonable(value: object) -> Json:
 
 
 _decode = json.JSONDecoder().decode
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _encode = json.JSONEncoder(separators=(",", ":"), default=jsonable, allow_nan=False).encode
 _encode_lenient = json.JSONEncoder(separators=(",", ":"), default=jsonable).encode
 
@@ -129,7 +130,14 @@ def decode(line: bytes | bytearray) -> dict[str, Json]:
     """
     try:
         text = line.decode()
-        frame = _decode(text if text[:1] != "\ufeff" else text[1:])
+        try:
+            # What peers write: one value, and a line feed behind it at most. `decode` would look for white space
+            # around it with two regular expressions, which cost a third of a frame.
+            frame, end = _scan(text, 0)
+            if text[end:] not in ("", "\n"):
+                frame = _decode(text)
+        except StopIteration:
+            frame = _decode(text if text[:1] != "\ufeff" else text[1:])
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if type(frame) is not dict:

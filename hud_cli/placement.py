@@ -76,29 +76,28 @@ class Place:
 
     def start(self, reference: str, args: Frame | None) -> Frame:
         """Start a task and give the frame that holds its prompt."""
-        task_id, arguments = self._first_reading(reference, args)
+        wanted = self._first_reading(reference, args)
         try:
-            return self._call("tasks.start", {"id": task_id, "args": arguments or {}})
+            return self._call("tasks.start", wanted)
         except HudProtocolError as error:
-            task_id, arguments = self._second_reading(reference, args, error)
-            return self._call("tasks.start", {"id": task_id, "args": arguments})
+            return self._call("tasks.start", self._second_reading(reference, args, error))
 
     def grade(self, reference: str, args: Frame | None, answer: str) -> Frame:
         """Grade the parked run of a task; when there is none, start it and grade that (CC-59)."""
         if self.child is not None:  # it was started just now: nothing can be parked there
             return self.run(reference, args, answer)
-        task_id, arguments = self._first_reading(reference, args)
-        frame = self._grade_parked(answer, task_id, arguments)
+        wanted = self._first_reading(reference, args)
+        frame = self._grade_parked(answer, wanted)
         if frame is not None:
             return frame
         try:
-            self._call("tasks.start", {"id": task_id, "args": arguments or {}})
+            self._call("tasks.start", wanted)
         except HudProtocolError as error:
-            task_id, arguments = self._second_reading(reference, args, error)
-            frame = self._grade_parked(answer, task_id, arguments)
+            wanted = self._second_reading(reference, args, error)
+            frame = self._grade_parked(answer, wanted)
             if frame is not None:
                 return frame
-            self._call("tasks.start", {"id": task_id, "args": arguments})
+            self._call("tasks.start", wanted)
         return self._call("tasks.grade", {"answer": answer})
 
     def run(self, reference: str, args: Frame | None, answer: str) -> Frame:
@@ -117,13 +116,10 @@ class Place:
         except (EOFError, OSError) as error:
             raise HudError(f"{method}: the environment closed the connection: it may have stopped") from error
 
-    def _grade_parked(self, answer: str, task_id: str, args: Frame | None) -> Frame | None:
-        """Grade what is parked, or give None. `id` and `args` are ours: others take the single parked task."""
-        params: Frame = {"answer": answer, "id": task_id}
-        if args is not None:
-            params["args"] = args
+    def _grade_parked(self, answer: str, wanted: Frame) -> Frame | None:
+        """Grade what is parked, or give None. To name it is ours: others take the single parked task."""
         try:
-            return self._call("tasks.grade", params)
+            return self._call("tasks.grade", {"answer": answer, **wanted})
         except HudProtocolError as error:
             if error.code == INVALID_REQUEST and error.message == NOTHING_TO_GRADE:
                 return None
@@ -131,12 +127,13 @@ class Place:
                 error.hint = "`hud task run` grades a run of its own; --args tells runs with other arguments apart"
             raise
 
-    def _first_reading(self, reference: str, args: Frame | None) -> tuple[str, Frame | None]:
-        if self.row is None:
-            return reference, args
-        return self.row.id, self.row.args if args is None else args
+    def _first_reading(self, reference: str, args: Frame | None) -> Frame:
+        """Give what names the task on the wire: `id`, `args` when they are known, and `slug` when it is a row."""
+        if self.row is not None:
+            return _of_row(self.row, args)
+        return {"id": reference} if args is None else {"id": reference, "args": args}
 
-    def _second_reading(self, reference: str, args: Frame | None, error: HudProtocolError) -> tuple[str, Frame]:
+    def _second_reading(self, reference: str, args: Frame | None, error: HudProtocolError) -> Frame:
         """Look for TASK among the rows at hand, after the environment refused it as a template id.
 
         Raises:
@@ -159,7 +156,7 @@ class Place:
                 ) from None
         else:
             raise error
-        return row.id, row.args if args is None else args
+        return _of_row(row, args)
 
     def _rows_at_hand(self) -> list[Task]:
         """Read the rows of the source, or none: it need not be there to attach, nor load."""
@@ -176,6 +173,10 @@ class Place:
     def _unknown(self, reference: str, rows: list[Task]) -> NotFoundError:
         known = [str(row.get("id")) for row in self.task_rows()] + [row.slug for row in rows]
         return _unknown(reference, list(dict.fromkeys(known)))
+
+
+def _of_row(row: Task, args: Frame | None) -> Frame:
+    return {"id": row.id, "args": row.args if args is None else args, "slug": row.slug}
 
 
 def place(reference: str, *, source: str | None, url: str | None, timeout_s: float | None, token: str | None) -> Place:

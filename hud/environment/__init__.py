@@ -5,10 +5,10 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hud.capabilities import Capability
+    from hud.environment.answer import Answer
     from hud.environment.environment import Environment
     from hud.environment.hints import DataFileArg, DataFileRef, DataFilesArg, GradingArg, PromptArg
     from hud.environment.source import load_environment
-    from hud.environment.template import Answer
 
 __all__ = [
     "Answer",
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Answer": "hud.environment.template",
+    "Answer": "hud.environment.answer",
     "Capability": "hud.capabilities",
     "DataFileArg": "hud.environment.hints",
     "DataFileRef": "hud.environment.hints",

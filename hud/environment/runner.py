@@ -35,19 +35,21 @@ class Runner:
     """A template that was called, from its start to its end.
 
     Attributes:
-        arguments: As the client gave them, to tell two parked tasks of one template apart.
+        arguments: As the client gave them; with `slug` they tell two parked tasks of one template apart.
+        slug: The row it was started as, where the client said so.
         task: Runs the template's generator; done when the generator is closed.
     """
 
-    __slots__ = ("_answer", "_generator", "_report", "arguments", "task", "template")
+    __slots__ = ("_answer", "_generator", "_report", "arguments", "slug", "task", "template")
 
     task: asyncio.Task[None]
     _answer: asyncio.Future[Any]
     _report: Report
 
-    def __init__(self, template: Template, arguments: dict[str, Any]) -> None:
+    def __init__(self, template: Template, arguments: dict[str, Any], *, slug: str | None = None) -> None:
         self.template = template
         self.arguments = arguments
+        self.slug = slug
         self._generator: AsyncGenerator[Any, Any] = template.open(arguments)
 
     def start(self, report: Report, loop: asyncio.AbstractEventLoop, *, previous: Runner | None) -> None:

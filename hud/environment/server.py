@@ -230,15 +230,10 @@ class ControlServer:
     def adopt(self, params: dict[str, Any]) -> Parked | str:
         """Take the parked task that a `tasks.grade` means, or say why there is none.
 
-        A plain grade takes the single parked task (CC-31 to CC-33). One that names a task, which is ours, takes the
-        single parked run of that task (with those arguments, if given), so nobody grades another's.
+        A plain grade takes the single parked task (CC-31 to CC-33). One that names a task by `id`, which is ours,
+        takes the single parked run of that task, so nobody grades another's; `slug` and `args` say which.
         """
-        candidates = list(self.parked)
-        wanted, arguments = params.get("id"), params.get("args")
-        if isinstance(wanted, str):
-            candidates = [key for key in candidates if self.parked[key].runner.template.id == wanted]
-            if isinstance(arguments, dict):
-                candidates = [key for key in candidates if self.parked[key].runner.arguments == arguments]
+        candidates = [key for key, parked in self.parked.items() if _is_meant(parked.runner, params)]
         if not candidates:
             return NOTHING_TO_GRADE
         if len(candidates) > 1:
@@ -282,6 +277,18 @@ class ControlServer:
 
 class _Terminated(BaseException):
     """SIGTERM, before the event loop listens to signals."""
+
+
+def _is_meant(runner: Runner, params: dict[str, Any]) -> bool:
+    """Whether a grade's `id`, `slug` and `args` fit a parked run: by its row where both sides know it, else by args."""
+    task_id, slug, arguments = params.get("id"), params.get("slug"), params.get("args")
+    if not isinstance(task_id, str):
+        return True
+    if runner.template.id != task_id:
+        return False
+    if isinstance(slug, str) and runner.slug is not None:
+        return runner.slug == slug
+    return not isinstance(arguments, dict) or runner.arguments == arguments
 
 
 def serve(

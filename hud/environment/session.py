@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, Any, cast
 
 from hud.environment.runner import Runner, settle
+from hud.environment.signature import MISSING
 from hud.environment.tunnel import Splice, address, dial
 from hud.wire import (
     BUSY,
@@ -188,7 +189,12 @@ class Session(asyncio.Protocol):
         if self.call is None:
             self._release()
         elif self._grading:
-            self.call.task.cancel()
+            # After what is ready now: a grade that does not wait is still answered to a peer that only sends no more.
+            self._loop.call_soon(self._give_up, self.call)
+
+    def _give_up(self, call: Runner) -> None:
+        if self.call is call:
+            call.task.cancel()
 
     def _release(self) -> None:
         """Park the waiting task, or forget the session."""
@@ -311,7 +317,7 @@ class Session(asyncio.Protocol):
         self.served = served
 
     def _start(self, request_id: Any, params: dict[str, Any]) -> None:
-        task_id, arguments = params.get("id"), params.get("args")
+        task_id, arguments, slug = params.get("id"), params.get("args"), params.get("slug")
         if not isinstance(task_id, str):
             raise Refused(INVALID_PARAMS, "tasks.start: 'id' must be a string")
         if arguments is None:
@@ -322,7 +328,7 @@ class Session(asyncio.Protocol):
         if template is None:
             raise Refused(INVALID_PARAMS, f"unknown task: {task_id!r}")
         try:
-            runner = Runner(template, arguments)
+            runner = Runner(template, arguments, slug=slug if isinstance(slug, str) else None)
         except BaseException as error:  # validators and decorators are the author's code, too
             raise Refused(TASK_ERROR, str(error) or type(error).__name__) from error
         self._begin(request_id, runner, grading=False)
@@ -339,7 +345,7 @@ class Session(asyncio.Protocol):
             self._serve_from(parked.served)
         self.runner = None
         self._begin(request_id, runner, grading=True)
-        runner.grade(self._graded, params.get("answer"))
+        runner.grade(self._graded, params.get("answer", MISSING))
 
     def _begin(self, request_id: Any, runner: Runner, *, grading: bool) -> None:
         self.call = runner

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hud.environment.signature import Signature, is_async_generator_function
+from hud.environment.signature import MISSING, Signature, is_async_generator_function
 from hud.errors import EnvironmentLoadError
 from hud.eval.task import Task
 
@@ -13,32 +13,11 @@ if TYPE_CHECKING:
 
     from hud.environment.environment import Environment
 
-__all__ = ["Answer", "BadArguments", "Template"]
+__all__ = ["BadArguments", "Template"]
 
 
 class BadArguments(ValueError):
     """Arguments that a template does not accept; the text goes to the client."""
-
-
-class Answer:
-    """What a template with `returns=T` receives in place of the bare answer.
-
-    Attributes:
-        content: The answer as a T, or as it came when it is none.
-        raw: The answer's text as it came.
-    """
-
-    __slots__ = ("content", "raw")
-
-    def __init__(self, content: Any, raw: str) -> None:
-        self.content = content
-        self.raw = raw
-
-    def __class_getitem__(cls, _item: Any) -> type[Answer]:
-        return cls
-
-    def __repr__(self) -> str:
-        return f"Answer(content={self.content!r}, raw={self.raw!r})"
 
 
 class Template:
@@ -153,11 +132,16 @@ class Template:
         return coerced
 
     def receive(self, answer: Any) -> Any:
-        """Give the answer as the template takes it: unchanged, or as `Answer` when it declared `returns`."""
+        """Give the answer as the template takes it: unchanged, or as `Answer` when it declared `returns`.
+
+        A client that sent no answer at all (`MISSING`) sent None, or no text where the type is declared.
+        """
         if self.returns is None:
-            return answer
-        if answer is None:
+            return None if answer is MISSING else answer
+        if answer is MISSING:
             answer = ""
+        from hud.environment.answer import Answer
+
         return Answer(self._content(answer), answer if isinstance(answer, str) else str(answer))
 
     def _content(self, answer: Any) -> Any:

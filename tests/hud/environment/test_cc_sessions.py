@@ -317,3 +317,24 @@ def test_a_grade_that_names_its_task_takes_the_own_one_first(channel: Channel, p
     parked(channel, "parked")
     peer.start("tagged", {"tag": "own"})
     assert peer.result("tasks.grade", {"id": "tagged", "args": {"tag": "own"}, "answer": "x"})["tag"] == "own"
+
+
+def test_a_grade_that_names_a_row_adopts_what_was_started_as_that_row(channel: Channel, peer: Peer) -> None:
+    for slug, tag in (("tagged-1", "a"), ("tagged-2", "b")):
+        starter = channel.connect()
+        starter.result("tasks.start", {"id": "tagged", "args": {"tag": tag}, "slug": slug})
+        starter.close()
+    channel.settled()
+
+    other = {"id": "tagged", "slug": "tagged-3", "args": {"tag": "a"}, "answer": "x"}
+    assert peer.error("tasks.grade", other) == (-32600, "no task in progress")
+    overridden = {"id": "tagged", "slug": "tagged-2", "args": {"tag": "the row's own"}, "answer": "x"}
+    assert peer.result("tasks.grade", overridden)["tag"] == "b"
+
+
+def test_a_grade_that_does_not_wait_is_answered_to_a_peer_that_sends_no_more(peer: Peer) -> None:
+    peer.start("add", {"a": 4})
+    peer.send(request("tasks.grade", {"answer": "6"}, id=2).rstrip(b"\n"))
+    peer.half_close()
+
+    assert peer.frame()["result"] == {"score": 1.0}

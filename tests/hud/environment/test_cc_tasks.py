@@ -215,7 +215,7 @@ def test_cc_26_a_missing_answer_is_none(peer: Peer) -> None:
         ("no json", "no json", "no json"),
         ('{"other": 1}', '{"other": 1}', '{"other": 1}'),
         ([1], [1], "[1]"),
-        (None, "", ""),
+        (None, None, "None"),
     ],
     ids=repr,
 )
@@ -230,7 +230,7 @@ def test_cc_26_a_typed_template_gets_parsed_content_and_the_raw_text(
 
     @environment.template(returns=Final)
     async def typed() -> Steps:
-        received: Answer = yield "go"
+        received: Answer[Any] = yield "go"
         typed_content = received.content
         yield {
             "score": 1,
@@ -244,6 +244,9 @@ def test_cc_26_a_typed_template_gets_parsed_content_and_the_raw_text(
     result = peer.grade(answer)
     assert (result["content"], result["raw"]) == (content, raw)
     assert result["typed"] == (isinstance(content, dict))
+    peer.start("typed")
+    missing = peer.result("tasks.grade", {})
+    assert (missing["content"], missing["raw"]) == ("", "")
 
 
 class Reward:

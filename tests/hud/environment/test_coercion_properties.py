@@ -40,7 +40,7 @@ def wider(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         inner.map(lambda part: tuple[part, ...]),  # type: ignore[valid-type]
         st.tuples(inner, inner).map(lambda parts: tuple[parts]),  # type: ignore[valid-type]
         inner.map(lambda part: dict[str, part]),  # type: ignore[valid-type]
-        st.tuples(inner, inner).map(lambda parts: dict[parts]),  # type: ignore[valid-type]
+        st.tuples(inner, inner).map(lambda parts: dict[parts[0], parts[1]]),  # type: ignore[valid-type]
         st.tuples(inner, inner).map(lambda parts: typing.Union[parts]),  # noqa: UP007
     )
 

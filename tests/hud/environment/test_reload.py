@@ -150,7 +150,7 @@ def test_a_version_that_does_not_load_leaves_the_last_good_one(watched: Watched)
         ("VERSIO = 'v2'\n", "cannot import name 'VERSION'"),
     ]:
         watched.edit("helper.py", broken)
-        until(lambda message=message: message in watched.stderr())
+        until(lambda message=message: message in watched.stderr())  # type: ignore[misc]
         assert watched.version() == "v1"
     assert "does not load; the last version is served on: " in watched.stderr()
     watched.edit("helper.py", "VERSION = 'v9'\n")
@@ -234,7 +234,7 @@ def test_a_replaced_environment_without_users_is_stopped_at_once(serve: Callable
     channel = serve(versioned("v1", journal))
     for number in range(2, 5):
         channel.run(channel.server.replace(versioned(f"v{number}", journal)))
-        until(lambda number=number: journal[-1:] == [f"down v{number - 1}"])
+        until(lambda number=number: journal[-1:] == [f"down v{number - 1}"])  # type: ignore[misc]
 
 
 def test_who_resumes_a_task_of_an_older_version_is_served_that_version(serve: Callable[..., Channel]) -> None:

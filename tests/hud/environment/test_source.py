@@ -350,7 +350,7 @@ def test_tasks_and_env_share_one_module(write: Write) -> None:
 
 def test_loading_again_sees_edits_of_the_file_and_of_its_siblings(write: Write) -> None:
     folder = write(env_py="from helper import name\nfrom hud import Environment\nenv = Environment(name)\n")
-    seen = []
+    seen: list[str] = []
     for name in ("one", "two", "six"):
         (folder / "helper.py").write_text(f"name = {name!r}\n")
         os.utime(folder / "helper.py", (1, len(seen)))
