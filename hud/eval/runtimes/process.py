@@ -8,6 +8,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Self
 
 from hud.errors import DeadlineError, NotFoundError, RuntimeStartError
 from hud.eval.runtimes import Runtime
@@ -48,17 +49,22 @@ class SubprocessRuntime:
         if not os.path.exists(self.path):
             raise NotFoundError(f"no such file or folder: {self.path}")
         path = os.path.abspath(self.path)
-        # The child stops when its standard input ends, so it cannot outlive this process.
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "hud.environment.server", path, "--env", self.env or task.env, "--lifeline"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            cwd=path if os.path.isdir(path) else os.path.dirname(path),
-            env=child_environment(),
-        )
-        output = _Output(process)
+        output = await _Output.open()
+        try:
+            # The child stops when its standard input ends, so it cannot outlive this process.
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "hud.environment.server", path, "--env", self.env or task.env, "--lifeline"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=output.write_end,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+                cwd=path if os.path.isdir(path) else os.path.dirname(path),
+                env=child_environment(),
+            )
+        except BaseException:
+            output.close()
+            raise
+        output.read_from(process)
         try:
             yield Runtime(f"tcp://127.0.0.1:{await output.port(self.ready_timeout)}")
         finally:
@@ -66,13 +72,56 @@ class SubprocessRuntime:
 
 
 class _Output:
-    """Reads what a child prints: the readiness line for us, everything else on to our own standard error."""
+    """Reads what a child prints: the readiness line for us, everything else on to our own standard error.
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
+    Through a pipe of our own: asyncio would take the child for alive as long as a process that it started, and that
+    inherited its output, is there.
+    """
+
+    _process: asyncio.subprocess.Process
+    _reading: asyncio.Task[None]
+    _watching: asyncio.Task[None]
+
+    def __init__(self, stream: asyncio.StreamReader, pipe: asyncio.ReadTransport, write_end: int) -> None:
+        self._stream = stream
+        self._pipe = pipe
+        self.write_end = write_end
         self._last_lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.reading = asyncio.create_task(self._read())
+
+    @classmethod
+    async def open(cls) -> Self:
+        loop = asyncio.get_running_loop()
+        stream = asyncio.StreamReader()
+        read_end, write_end = os.pipe()
+        file = os.fdopen(read_end, "rb", buffering=0)
+        try:
+            pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), file)
+        except BaseException:
+            os.close(write_end)
+            file.close()
+            raise
+        return cls(stream, pipe, write_end)
+
+    def read_from(self, process: asyncio.subprocess.Process) -> None:
+        """Begin; the child alone holds the other end from now on."""
+        os.close(self.write_end)
+        self._process = process
+        self._reading = asyncio.create_task(self._read())
+        self._watching = asyncio.create_task(self._watch())
+
+    def close(self) -> None:
+        """Give it up before it has begun."""
+        os.close(self.write_end)
+        self._pipe.close()
+
+    async def end(self) -> None:
+        """Read what is left, but do not wait for what somebody may write who left the child's process group."""
+        await asyncio.wait((self._reading,), timeout=_LAST_OUTPUT_S)
+        self._reading.cancel()
+        self._watching.cancel()
+        await asyncio.gather(self._reading, self._watching, return_exceptions=True)
+        self._pipe.close()
 
     async def port(self, timeout_s: float) -> int:
         """Wait for the readiness line.
@@ -91,10 +140,8 @@ class _Output:
             ) from None
 
     async def _read(self) -> None:
-        stream = self._process.stdout
-        assert stream is not None
         rest = b""
-        while chunk := await stream.read(1 << 16):
+        while chunk := await self._stream.read(1 << 16):
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 self._line(line)
@@ -103,8 +150,11 @@ class _Output:
                 rest = b""
         if rest:
             self._line(rest)
+
+    async def _watch(self) -> None:
+        code = await self._process.wait()
+        await asyncio.wait((self._reading,), timeout=_LAST_OUTPUT_S)
         if not self._port.done():
-            code = await self._process.wait()
             error = RuntimeStartError(
                 f"the environment ended with exit code {code} before it was ready{self._quoted()}"
             )
@@ -115,6 +165,8 @@ class _Output:
         if not self._port.done() and (port := line.removeprefix(_READY_PREFIX)) != line and port.isdigit():
             self._port.set_result(int(port))
             return
+        if not line and not self._port.done():
+            return  # it puts one before the readiness line, lest that follows something on the same
         text = line.decode(errors="replace")
         self._last_lines.append(text)
         try:
@@ -137,12 +189,5 @@ async def _stop(process: asyncio.subprocess.Process, output: _Output) -> None:
         pass
     finally:
         kill_group(process.pid)
-    # What has left the process group may hold on to the pipe: neither that nor its output is waited for.
-    await asyncio.wait((output.reading,), timeout=_LAST_OUTPUT_S)
-    output.reading.cancel()
-    await asyncio.gather(output.reading, return_exceptions=True)
-    try:
-        async with asyncio.timeout(STOP_LIMIT_S):
-            await process.wait()
-    except TimeoutError:
-        pass
+    await output.end()
+    await process.wait()
