@@ -82,7 +82,7 @@ def test_a_crashing_template_stalls_no_other_session(channel: Channel) -> None:
 
 @pytest.mark.parametrize("method", ["tasks.cancel", "bye"])
 def test_a_cleanup_that_hangs_is_given_up_after_a_while(
-    serve: Callable[..., Channel], impatient: None, method: str, caplog: pytest.LogCaptureFixture
+    impatient: None, serve: Callable[..., Channel], method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     environment = Environment("hangs")
 
@@ -102,7 +102,7 @@ def test_a_cleanup_that_hangs_is_given_up_after_a_while(
 
 
 def test_a_cleanup_that_hangs_delays_the_next_start_for_a_while_only(
-    serve: Callable[..., Channel], impatient: None
+    impatient: None, serve: Callable[..., Channel]
 ) -> None:
     environment = Environment("hangs")
 
@@ -119,7 +119,7 @@ def test_a_cleanup_that_hangs_delays_the_next_start_for_a_while_only(
 
 @pytest.mark.parametrize("phase", ["start", "grade"])
 def test_a_cancel_of_a_template_that_swallows_its_cancellation_is_answered(
-    serve: Callable[..., Channel], impatient: None, phase: str
+    impatient: None, serve: Callable[..., Channel], phase: str
 ) -> None:
     environment = Environment("stubborn")
 

@@ -455,10 +455,6 @@ BAD_ROWS = {
     "scalar.json": ("[5]", r"scalar\.json, row 0: a task row is an object, got int"),
     "noenv.json": ('{"id": "b"}', r"noenv\.json, row 0: a task row needs 'env': "),
     "noid.jsonl": ('{"env": "a"}', r"noid\.jsonl:1: a task row needs 'id': "),
-    "extra.json": (
-        '[{"env": "a", "id": "b"}, {"env": "a", "id": "b", "prompt": 1}]',
-        r"row 1: a task row has no field 'prompt'",
-    ),
     "args.json": ('{"env": "a", "id": "b", "args": [1]}', r"row 0: a task's args is an object, got list"),
     "id.json": ('{"env": "a", "id": ""}', r"row 0: a task's id is a non-empty string, got ''"),
     "same.json": ('[{"env": "a", "id": "b"}, {"env": "a", "id": "b"}]', r"duplicate task slugs in .*same\.json: b"),
@@ -473,6 +469,13 @@ def test_rows_that_cannot_be_read_are_refused_with_their_place(
     (tmp_path / name).write_text(text)
     with pytest.raises(UsageError, match=message):
         collect_tasks(tmp_path / name)
+
+
+def test_a_field_that_is_unknown_is_ignored_with_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "rows.json").write_text('{"env": "a", "id": "b", "prompt": 1}')
+    with pytest.warns(UserWarning, match="a task row has no field 'prompt': it is ignored"):
+        (task,) = collect_tasks(tmp_path / "rows.json")
+    assert task.to_row() == {"env": "a", "id": "b", "args": {}, "slug": "b"}
 
 
 def test_rows_that_are_no_utf8_are_refused(tmp_path: Path) -> None:
