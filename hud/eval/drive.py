@@ -63,6 +63,7 @@ async def rollout(
     except Exception as error:  # noqa: BLE001  any failure is this run's, and never its siblings'
         if limit.expired():
             run.grade = Grade(is_error=True)
+            run.trace.stop_reason = "timeout"
             run.fail(DeadlineError(f"the rollout was not over within {rollout_timeout:g} s"), run.phase)
         else:
             run.fail(error, run.phase)
@@ -167,28 +168,28 @@ async def _start(run: Run, client: Client, task: Task) -> None:
     if not isinstance(bindings, dict) or not all(isinstance(value, dict) for value in bindings.values()):
         raise HudProtocolError(-32603, "tasks.start: 'bindings' must map capability names to objects")
     run.bindings = bindings
-    steps = run.trace.steps
-    steps.append(_task_step("setup", task, frame, started_at))
-    steps.append(Step(source="user", messages=run.prompt_messages, started_at=time.time()))
+    run.record(_task_step("setup", task, task.args, frame, started_at))
+    if run.prompt is not None:
+        run.record(Step(source="user", messages=run.prompt_messages, started_at=time.time()))
 
 
 async def _start_verifier(run: Run, client: Client, verifier: Task) -> None:
     run.enter("verify")
     started_at = time.time()
     frame = await client.start_task(verifier.id, verifier.args)
-    run.record(_task_step("setup", verifier, frame, started_at))
+    run.record(_task_step("setup", verifier, verifier.args, frame, started_at))
 
 
 async def _grade(run: Run, client: Client, task: Task, phase: Literal["grade", "verify"], answer: Any) -> Grade:
     run.enter(phase)
     started_at = time.time()
     frame = await client.grade({"answer": answer})
-    run.trace.steps.append(_task_step("evaluate", task, frame, started_at))
+    run.record(_task_step("evaluate", task, {"answer": answer}, frame, started_at))
     return Grade.from_frame(frame)
 
 
-def _task_step(phase: str, task: Task, result: dict[str, Any], started_at: float) -> Step:
-    call = {"phase": phase, "name": task.id, "arguments": task.args, "result": result}
+def _task_step(phase: str, task: Task, arguments: dict[str, Any], result: dict[str, Any], started_at: float) -> Step:
+    call = {"phase": phase, "name": task.id, "arguments": arguments, "result": result}
     return Step(source="task", task_call=call, started_at=started_at, ended_at=time.time())
 
 

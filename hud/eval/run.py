@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from hud.errors import HudError
+from hud.errors import HudError, HudProtocolError, UsageError
+from hud.eval.messages import Message, messages_of, text_of
+from hud.graders.results import SubScore
+from hud.wire import INTERNAL_ERROR
 
 if TYPE_CHECKING:
     from hud.client import Client
@@ -16,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["Grade", "Message", "Phase", "Run", "Step", "Timings", "Trace"]
 
 Phase = Literal["provision", "connect", "start", "agent", "grade", "verify", "release"]
-Message = dict[str, Any]
-"""One turn of a conversation: `role` (`user` or `assistant`) and `content`."""
 
 
 @dataclass(slots=True)
@@ -37,8 +38,17 @@ class Grade:
 
     @classmethod
     def from_frame(cls, frame: Mapping[str, Any]) -> Grade:
-        """Read an evaluation frame whose score has been checked."""
-        content, info = frame.get("content"), frame.get("info")
+        """Read an evaluation frame whose score has been checked.
+
+        Raises:
+            HudProtocolError: its sub-scores are not what the protocol has (section 5.3).
+        """
+        content, info, subscores = frame.get("content"), frame.get("info"), frame.get("subscores")
+        for part in subscores if isinstance(subscores, list) else ():
+            try:
+                SubScore.from_dict(part if isinstance(part, Mapping) else {})
+            except UsageError as error:
+                raise HudProtocolError(INTERNAL_ERROR, f"tasks.grade: {error.message}") from error
         return cls(
             reward=float(frame["score"]),
             done=bool(frame.get("done", True)),
@@ -215,29 +225,13 @@ class Run:
 
     @property
     def prompt_messages(self) -> list[Message]:
-        """The prompt as messages of `user` and `assistant`; a content block that is alone becomes a list of one."""
-        turns = self.prompt if isinstance(self.prompt, list) else [] if self.prompt is None else [self.prompt]
-        messages: list[Message] = []
-        for turn in turns:
-            if not isinstance(turn, dict) or "content" not in turn:
-                messages.append({"role": "user", "content": turn if isinstance(turn, str) else str(turn)})
-                continue
-            role = "assistant" if turn.get("role") == "assistant" else "user"
-            content = turn["content"]
-            blocks = content if isinstance(content, list) else [content]
-            messages.extend({"role": role, "content": block} for block in blocks)
-        return messages
+        """The prompt as messages of `user` and `assistant`, one for each block of content."""
+        return messages_of(self.prompt)
 
     @property
     def prompt_text(self) -> str:
         """The text of the prompt, its parts joined by blank lines."""
-        parts = []
-        for message in self.prompt_messages:
-            content = message["content"]
-            text = content.get("text") if isinstance(content, dict) else content
-            if isinstance(text, str):
-                parts.append(text)
-        return "\n\n".join(parts)
+        return text_of(self.prompt_messages)
 
     def record(self, step: Step) -> None:
         """Append a step to the trace."""

@@ -134,7 +134,7 @@ class Task:
         """Read a row of a task file or a platform.
 
         Raises:
-            UsageError: a field is missing, unknown or of the wrong type.
+            UsageError: a field is missing or of the wrong type. One that is unknown gives a warning.
         """
         if not hasattr(row, "keys"):
             raise UsageError(f"a task row is an object, got {type(row).__name__}")
@@ -142,8 +142,11 @@ class Task:
         if hasattr(fields.get("env"), "keys"):
             fields["env"] = fields["env"].get("name")
         unknown = [key for key in fields if key not in _FIELDS]
-        if unknown:
-            raise UsageError(f"a task row has no field {unknown[0]!r}", hint=f"fields: {', '.join(_FIELDS)}")
+        if unknown:  # files of other clients may carry more than we know
+            import warnings
+
+            warnings.warn(f"a task row has no field {unknown[0]!r}: it is ignored", stacklevel=2)
+            fields = {key: value for key, value in fields.items() if key in _FIELDS}
         for name in ("env", "id"):
             if name not in fields:
                 raise UsageError(f"a task row needs {name!r}: {_shorten(row)}")

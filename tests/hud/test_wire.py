@@ -109,8 +109,9 @@ def test_a_request_is_one_compact_line(number: int, params: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("depth", [10, 500])
 def test_a_deep_frame_is_read(depth: int) -> None:
-    frame = wire.decode(b'{"a":' * depth + b"1" + b"}" * depth)
+    frame: object = wire.decode(b'{"a":' * depth + b"1" + b"}" * depth)
     for _ in range(depth):
+        assert isinstance(frame, dict)
         frame = frame["a"]
     assert frame == 1
 

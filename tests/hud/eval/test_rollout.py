@@ -62,6 +62,11 @@ def environment(journal: list[str]) -> Environment:
         yield "Whatever."
         yield EvaluationResult(reward=0.7, content=content, isError=True)
 
+    @env.template()
+    async def misspell() -> AsyncIterator[Any]:
+        yield "Whatever."
+        yield {"score": 1, "subscores": [{"nome": "style", "value": 1}]}
+
     return env
 
 
@@ -346,6 +351,13 @@ async def test_an_evaluation_that_is_an_error_does_not_count(
     assert job.errors == [run]
     assert job.reward == 0.0
     assert run.trace.error == f"[grade] the environment could not grade the task{said}"
+
+
+async def test_sub_scores_that_are_none_leave_the_run_ungraded(runtime: LocalRuntime) -> None:
+    job = await small("misspell").run(answer, runtime=runtime)
+
+    assert job.errors == job.runs
+    assert job.runs[0].trace.error == "[grade] hud rpc error -32603: tasks.grade: a sub-score has no field 'nome'"
 
 
 async def test_a_grade_before_there_is_one_is_an_error(runtime: LocalRuntime) -> None:

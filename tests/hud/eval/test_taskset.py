@@ -380,7 +380,6 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         ("rows.json", "{", "is not JSON"),
         ("rows.json", "3", "row 0: a task row is an object, got int"),
         ("rows.json", '[{"env": "e", "id": "t"}, {"env": "e"}]', "row 1: a task row needs 'id'"),
-        ("rows.json", '[{"env": "e", "id": "t", "metadata": {}}]', "row 0: a task row has no field 'metadata'"),
         ("rows.json", '[{"env": "e", "id": "t", "verifier": 3}]', "row 0: a task's verifier is an object"),
         ("rows.json", '[{"env": "e", "id": "t", "runtime_config": "big"}]', "row 0: a task's runtime_config is an obj"),
         ("rows.jsonl", '{"env": "e", "id": "t"}\n\n{"env": "e", "id": "t"}', "duplicate task slugs in"),
