@@ -1,38 +1,37 @@
 """Processor time that a server spends on a request, beside the least an asyncio server can spend, and the public SDK.
 
-One load generator, in a process of its own, drives all three; the server's time comes from the scheduler's counters.
+One load generator, in a process of its own, drives all of them in turns; the time comes from the scheduler's counters.
+All share one processor: what it costs to wake another one is not the server's.
 """
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.measure import Command, Figure, in_turns, quick_asked, report, run
+from benchmarks.measure import Command, Figure, quick_asked, report, run
 from benchmarks.parts import (
     BARE_SERVER,
     LOAD,
     LOCAL_ENVIRONMENT,
     ROOT,
-    Server,
     free_port,
     other_pythons,
     peer,
-    say,
     serving,
     source_folder,
 )
 
 _TARGETS = {"cycle": 1.7, "list": 2.0, "hello": 2.0}
 _NAMES = {"cycle": "a start and grade cycle", "list": "tasks.list", "hello": "hello"}
-_MESSAGES = {"cycle": 1600, "list": 2000, "hello": 2000}
-_PEER_SHARE = 4  # the public SDK gets a quarter of the load: at its pace the rest says nothing new
+_MESSAGES_A_TURN = 256
 
 
 def main() -> None:
     quick = quick_asked(__doc__)
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     with source_folder() as folder:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         _figures(Path(sys.executable), version, folder, peer_python=peer(), quick=quick)
@@ -49,34 +48,26 @@ def _figures(python: Path, version: str, folder: Path, *, peer_python: Path | No
         }
         if peer_python is not None:
             hud = peer_python.with_name("hud")
-            command: Command = [hud, "serve", "env.py", "--port", str(free_port())]
-            servers["peer"] = stack.enter_context(serving(command, cwd=folder))
-        elif version == "3.11":
-            say("without the public SDK: scripts/peer-sdk")
+            theirs: Command = [hud, "serve", "env.py", "--port", str(free_port())]
+            servers["peer"] = stack.enter_context(serving(theirs, cwd=folder))
+        addresses = [f"{server.pid}:{server.port}" for server in servers.values()]
         for connections in (1, 64):
-            for kind, messages in _MESSAGES.items():
-                rounds = messages // connections // (4 if quick else 1)
-                loads = {
-                    name: _load(server, connections, rounds // (_PEER_SHARE if name == "peer" else 1), kind)
-                    for name, server in servers.items()
-                }
-                best = {name: min(values) for name, values in in_turns(loads, repeats=2 if quick else 7).items()}
+            for kind, target in _TARGETS.items():
+                shape = [kind, connections, _MESSAGES_A_TURN // connections, 5 if quick else 60]
+                command: Command = [sys.executable, LOAD, *map(str, shape), *addresses]
+                best_ns = map(float, run(command, env=LOCAL_ENVIRONMENT).split())
+                best_us = {name: best / 1e3 for name, best in zip(servers, best_ns, strict=True)}
                 report(
                     Figure(
                         name=f"{_NAMES[kind]}, {connections} connection{'s' * (connections > 1)}, Python {version}",
                         unit="µs",
-                        ours=best["ours"],
+                        ours=best_us["ours"],
                         against="bare asyncio server",
-                        reference=best["bare"],
-                        target=_TARGETS[kind],
-                        peer=best.get("peer"),
+                        reference=best_us["bare"],
+                        target=target,
+                        peer=best_us.get("peer"),
                     )
                 )
-
-
-def _load(server: Server, connections: int, rounds: int, kind: str) -> Callable[[], float]:
-    command: Command = [sys.executable, LOAD, *map(str, (server.pid, server.port, connections, rounds)), kind]
-    return lambda: float(run(command, env=LOCAL_ENVIRONMENT)) / 1e3
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The load on a server: blocking sockets in a process of their own, as lean as they can be.
+"""The load on servers: blocking sockets in a process of their own, as lean as they can be.
 
-`python load.py PID PORT CONNECTIONS ROUNDS KIND` sends each connection's message, then reads each one's reply, and so
-on; it prints the nanoseconds of processor time that the server spent on a round of one connection.
-KIND is `cycle` (start and grade), `list` or `hello`.
+`python load.py KIND CONNECTIONS ROUNDS REPEATS PID:PORT …` takes the servers in turns, a few milliseconds each. A
+round sends each connection's message, then reads each one's reply. For each server it prints the processor time of a
+round of one connection, in nanoseconds: the best of its turns. KIND is `cycle` (start and grade), `list` or `hello`.
 """
 
 from __future__ import annotations
@@ -21,46 +21,63 @@ _MESSAGES = {
     "list": (b'{"jsonrpc":"2.0","id":2,"method":"tasks.list","params":{}}\n',),
     "hello": (_HELLO,),
 }
-_WARM_ROUNDS = 20
-_SETTLE_S = 0.02  # what a server does behind its last reply counts too
+_SETTLE_S = 0.003  # what a server does behind its last reply counts too
 
 
-def main(pid: int, port: int, connections: int, rounds: int, kind: str) -> None:
-    sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(connections)]
-    for connection in sockets:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    for message in (_HELLO, *_MESSAGES[kind]):
-        replies = _turn(sockets, message)
-        if any(b'"result"' not in reply for reply in replies):
-            sys.exit(f"the server answered {replies[0]!r}")
-    _drive(sockets, kind, _WARM_ROUNDS)
-    before = _cpu_ns(pid)
-    _drive(sockets, kind, rounds)
-    print((_cpu_ns(pid) - before) / rounds / connections)
+def main(kind: str, connections: int, rounds: int, repeats: int, servers: list[str]) -> None:
+    loads = [_Load(server, connections) for server in servers]
+    for load in loads:
+        load.check(kind)
+    best = [float("inf")] * len(loads)
+    for _ in range(repeats):
+        for number, load in enumerate(loads):
+            best[number] = min(best[number], load.cpu_ns(kind, rounds))
+    print(*best)
 
 
-def _turn(sockets: list[socket.socket], message: bytes) -> list[bytes]:
-    for connection in sockets:
-        connection.sendall(message)
-    return [connection.recv(65536) for connection in sockets]
+class _Load:
+    """Connections to one server."""
 
+    def __init__(self, server: str, connections: int) -> None:
+        pid, port = server.split(":")
+        self._threads = f"/proc/{pid}/task"
+        # A first connection comes and goes: until then glibc gives asyncio's read buffer back to the system after
+        # each message and asks for it again, which costs more than everything else.
+        socket.create_connection(("127.0.0.1", int(port))).close()
+        self._sockets = [socket.create_connection(("127.0.0.1", int(port))) for _ in range(connections)]
+        for connection in self._sockets:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-def _drive(sockets: list[socket.socket], kind: str, rounds: int) -> None:
-    messages = _MESSAGES[kind]
-    for _ in range(rounds):
-        for message in messages:
-            _turn(sockets, message)
+    def check(self, kind: str) -> None:
+        """Make sure that what is measured succeeds."""
+        for message in (_HELLO, *_MESSAGES[kind]):
+            for reply in self._turn(message):
+                if b'"result"' not in reply:
+                    sys.exit(f"a server answered {reply!r}")
 
+    def cpu_ns(self, kind: str, rounds: int) -> float:
+        """Give the processor time that a round of one connection takes, all threads of the server together."""
+        messages = _MESSAGES[kind]
+        before = self._spent_ns()
+        for _ in range(rounds):
+            for message in messages:
+                self._turn(message)
+        return (self._spent_ns() - before) / rounds / len(self._sockets)
 
-def _cpu_ns(pid: int) -> int:
-    time.sleep(_SETTLE_S)
-    total = 0
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{thread}/schedstat") as stat:
-            total += int(stat.read().split()[0])
-    return total
+    def _turn(self, message: bytes) -> list[bytes]:
+        for connection in self._sockets:
+            connection.sendall(message)
+        return [connection.recv(65536) for connection in self._sockets]
+
+    def _spent_ns(self) -> int:
+        time.sleep(_SETTLE_S)
+        total = 0
+        for thread in os.listdir(self._threads):
+            with open(f"{self._threads}/{thread}/schedstat") as stat:
+                total += int(stat.read().split()[0])
+        return total
 
 
 if __name__ == "__main__":
-    pid, port, connections, rounds = map(int, sys.argv[1:5])
-    main(pid, port, connections, rounds, sys.argv[5])
+    connections, rounds, repeats = map(int, sys.argv[2:5])
+    main(sys.argv[1], connections, rounds, repeats, sys.argv[5:])

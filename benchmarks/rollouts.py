@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def _live(ours: Worker, theirs: Worker | None, *, quick: bool) -> None:
-    count = 50 if quick else 300
+    count = 40
     for concurrency in (1, 8):
         turns: dict[str, Side] = {
             "hand": partial(ours, "by hand", count=count),
@@ -71,7 +71,7 @@ def _live(ours: Worker, theirs: Worker | None, *, quick: bool) -> None:
         if theirs is not None:
             turns["peer's hand"] = partial(theirs, "by hand", count=count)
             turns["peer"] = partial(theirs, "live", count=count, concurrency=concurrency)
-        best = _best(turns, repeats=2 if quick else 7)
+        best = _best(turns, repeats=2 if quick else 25)
         report(
             Figure(
                 name=f"a rollout on a live environment, {concurrency} at once",
@@ -87,15 +87,15 @@ def _live(ours: Worker, theirs: Worker | None, *, quick: bool) -> None:
 
 
 def _forked(ours: Worker, theirs: Worker | None, folder: Path, *, quick: bool) -> None:
-    count = 20 if quick else 100
+    count = 20
     turns: dict[str, Side] = {
         "hand": partial(ours, "by hand", count=count),
         "fork": lambda: float(run([sys.executable, BARE_FORK, folder / "env.py", str(count)], env=LOCAL_ENVIRONMENT)),
         "ours": partial(ours, "path", count=count),
     }
     if theirs is not None:
-        turns["peer"] = partial(theirs, "path", count=min(count, 20))
-    best = _best(turns, repeats=2 if quick else 7)
+        turns["peer"] = partial(theirs, "path", count=count)
+    best = _best(turns, repeats=2 if quick else 25)
     report(
         Figure(
             name='a rollout on LocalRuntime("env.py")',
