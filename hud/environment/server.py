@@ -12,10 +12,11 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hud.environment.ending import end_process
+from hud.environment.ending import end_group, end_process
 from hud.environment.environment import Environment
 from hud.environment.runner import Runner
 from hud.environment.session import Session
@@ -426,17 +427,26 @@ async def _watch(server: ControlServer, load: Callable[[], Environment], paths: 
         _log.error("changes are no longer watched: %s", error)
 
 
+_orphaned = threading.Event()
+"""Set when the lifeline, standard input, has ended: nobody is left who would end what the author's code leaves."""
+
+
 def _stop_with_parent() -> None:
     """Take the end of standard input for the parent's SIGTERM: it comes even when the parent was killed."""
     while os.read(0, 4096):
         pass
+    _orphaned.set()
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_STOP_LIMIT_S + 1)
+    end_group()  # whatever keeps it from stopping
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _bind_error(error: OSError | UnicodeError, host: str, port: int) -> HudError:
     import errno
 
-    if isinstance(error, UnicodeError | socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+    # From Python 3.13 on asyncio passes over addresses of other machines, and then has no error number to tell of.
+    if isinstance(error, UnicodeError | socket.gaierror) or error.errno in (errno.EADDRNOTAVAIL, None):
         return HudError(
             f"{host} is no address of this machine", hint="127.0.0.1 for this machine alone, 0.0.0.0 for all"
         )
@@ -493,4 +503,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    end_process(main())
+    end_process(main(), group=_orphaned.is_set)
