@@ -6,6 +6,7 @@ Source: command-line and SDK specification, sections 8.1 and 8.2.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -23,8 +24,11 @@ __all__ = ["Agent", "rollout"]
 Agent = Callable[[Run], Awaitable[object]]
 """Anything that works on a run: it reads the prompt, acts, and sets `run.trace.content` (or returns the answer)."""
 
+_log = logging.getLogger("hud.eval")
+
 _READY_TIMEOUT_S = 120.0
 _CANCEL_LIMIT_S = 2.0
+_AGENT_STOP_LIMIT_S = 10.0
 _HEARTBEAT_S, _HEARTBEAT_LIMIT_S = 120.0, 5.0
 
 
@@ -199,24 +203,19 @@ async def _work(run: Run, agent: Agent, client: Client) -> None:
     timeout_s = (run.task.agent_config or {}).get("timeout_seconds")
     # In a task of its own, so that whatever the agent does with a cancellation, its own or ours, ends there.
     working = asyncio.get_running_loop().create_task(_call(agent, run))
-    heart = _Heart(client, working)
+    heart = _Heart(client)
     try:
-        done, _ = await asyncio.wait((working,), timeout=timeout_s)
-        if not done:
-            working.cancel()
-            await asyncio.wait((working,))
+        await asyncio.wait((working, heart.lost), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        in_time = working.done()
+        failure = await _ended(working)
     except asyncio.CancelledError:
-        working.cancel()
-        await asyncio.wait((working,))
-        if not working.cancelled():
-            working.exception()
+        await _ended(working)
         raise
     finally:
         heart.stop()
-    failure = asyncio.CancelledError() if working.cancelled() else working.exception()
-    if heart.error is not None:
-        raise heart.error from failure
-    if not done:  # it may also have answered, or failed otherwise, while it was being stopped
+    if heart.lost.done():
+        raise heart.lost.result() from failure
+    if not in_time:  # it may also have answered, or failed otherwise, while it was being stopped
         run.fail(DeadlineError(f"the agent was not done within {timeout_s:g} s"), "agent")
         run.trace.stop_reason = "timeout"
     elif isinstance(failure, asyncio.CancelledError):
@@ -225,6 +224,17 @@ async def _work(run: Run, agent: Agent, client: Client) -> None:
         run.fail(failure, "agent")
     elif failure is not None:
         raise failure
+
+
+async def _ended(working: asyncio.Task[None]) -> BaseException | None:
+    """Stop the agent if it works still, and give what it raised; one that does not stop is left to itself."""
+    if not working.done():
+        working.cancel()
+        await asyncio.wait((working,), timeout=_AGENT_STOP_LIMIT_S)
+    if not working.done():
+        _log.warning("the agent ignores its cancellation for %g s, and is left behind", _AGENT_STOP_LIMIT_S)
+        return None
+    return asyncio.CancelledError() if working.cancelled() else working.exception()
 
 
 async def _call(agent: Agent, run: Run) -> None:
@@ -239,12 +249,12 @@ async def _call(agent: Agent, run: Run) -> None:
 class _Heart:
     """Says hello every two minutes while the agent works; a channel that does not answer ends the agent's phase."""
 
-    def __init__(self, client: Client, working: asyncio.Task[None]) -> None:
+    def __init__(self, client: Client) -> None:
+        loop = asyncio.get_running_loop()
         self._client = client
-        self._working = working
         self._beating: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(_HEARTBEAT_S, self._tick)
-        self.error: HudError | None = None
+        self._timer = loop.call_later(_HEARTBEAT_S, self._tick)
+        self.lost: asyncio.Future[HudError] = loop.create_future()
 
     def _tick(self) -> None:
         self._beating = asyncio.get_running_loop().create_task(self._beat())
@@ -254,11 +264,10 @@ class _Heart:
             async with asyncio.timeout(_HEARTBEAT_LIMIT_S):
                 await self._client.hello()
         except TimeoutError:
-            self.error = DeadlineError(f"the environment did not answer a heartbeat within {_HEARTBEAT_LIMIT_S:g} s")
+            silence = f"the environment did not answer a heartbeat within {_HEARTBEAT_LIMIT_S:g} s"
+            self.lost.set_result(DeadlineError(silence))
         except HudError as error:
-            self.error = error
-        if self.error is not None:
-            self._working.cancel()
+            self.lost.set_result(error)
         else:
             self._timer = asyncio.get_running_loop().call_later(_HEARTBEAT_S, self._tick)
 

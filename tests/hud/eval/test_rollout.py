@@ -500,3 +500,26 @@ def test_an_agent_that_exits_ends_the_program_and_nothing_is_left(tmp_path: Path
     command: list[str | Path] = [sys.executable, script, write_source(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (5, "")
+
+
+async def test_an_agent_that_will_not_stop_is_left_behind_and_the_task_graded(
+    runtime: LocalRuntime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("hud.eval.drive._AGENT_STOP_LIMIT_S", 0.1)
+    released = asyncio.Event()
+
+    async def stubborn(run: Run) -> None:
+        run.trace.content = "3"
+        while not released.is_set():
+            try:
+                await released.wait()
+            except asyncio.CancelledError:
+                continue
+
+    task = small()
+    task.agent_config = {"timeout_seconds": 0.05}
+    job = await task.run(stubborn, runtime=runtime)
+    released.set()
+
+    assert (job.reward, job.runs[0].trace.stop_reason) == (1.0, "timeout")
+    assert "the agent ignores its cancellation" in caplog.text
