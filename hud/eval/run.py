@@ -217,10 +217,7 @@ class Run:
         """The evaluation frame, without the evidence of its sub-scores."""
         frame = dict(self.grade.raw)
         if isinstance(frame.get("subscores"), list):
-            frame["subscores"] = [
-                {key: value for key, value in part.items() if key != "info"} if isinstance(part, dict) else part
-                for part in frame["subscores"]
-            ]
+            frame["subscores"] = [_without_evidence(part) for part in frame["subscores"]]
         return frame
 
     @property
@@ -254,6 +251,15 @@ class Run:
         self._failed_in = phase
         self.trace.status = "error"
         self.record(Step(source="system", error=f"[{phase}] {_said(error)}", started_at=time.time()))
+
+
+def _without_evidence(part: Any) -> Any:
+    if not isinstance(part, dict):
+        return part
+    kept = {key: value for key, value in part.items() if key != "info"}
+    if isinstance(kept.get("children"), list):
+        kept["children"] = [_without_evidence(child) for child in kept["children"]]
+    return kept
 
 
 def _said(error: BaseException) -> str:
