@@ -33,7 +33,6 @@ _PACKAGED = (
     ("hud", "hud"),
     ("hud_cli", "hud_cli"),
     ("templates", "hud_cli/templates"),
-    ("completions", "hud_cli/completions"),
 )
 
 
