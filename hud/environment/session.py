@@ -31,7 +31,8 @@ from hud.wire import (
 )
 
 if TYPE_CHECKING:
-    from hud.environment.server import ControlServer, Served
+    from hud.environment.channel import ControlServer
+    from hud.environment.served import Served
 
 __all__ = ["Session"]
 

@@ -21,9 +21,9 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from hud.environment.channel import ControlServer
 from hud.environment.ending import end_process
 from hud.environment.environment import Environment
-from hud.environment.server import ControlServer
 from hud.environment.source import Declared, declared_in, pick, source_files, source_folder
 from hud.errors import HudError
 from hud.eval.runtimes.lifeline import STOP_LIMIT_S, kill_group

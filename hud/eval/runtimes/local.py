@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from hud.environment.channel import ControlServer
 from hud.environment.environment import Environment
-from hud.environment.server import ControlServer
 from hud.errors import HudError, UsageError
 from hud.eval.runtimes import Runtime
 from hud.eval.runtimes.teardown import Teardown, completed

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hud.environment import Environment
-from hud.environment.server import PARKED_TTL_S, READY_PREFIX, ControlServer
+from hud.environment.channel import PARKED_TTL_S, ControlServer
+from hud.environment.server import READY_PREFIX
 
 __all__ = ["LIMIT_BYTES", "Channel", "Peer", "ServedProcess", "padded", "request", "until"]
 
