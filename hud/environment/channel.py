@@ -23,6 +23,7 @@ STOP_LIMIT_S = 9.0
 """In what time a channel and its environment are stopped, whatever the author's code does."""
 
 _BACKLOG = 1024
+_READ_BYTES = 1 << 18
 _SHOWN_IDS = 20
 
 _log = logging.getLogger("hud.environment")
@@ -50,6 +51,9 @@ class ControlServer:
         token: What the first frame of every connection has to carry, or None when anyone may connect.
         parked_ttl_s: How long a parked task is kept, in seconds.
         strays: Connections that are no sessions (any more): tunnels, and those that were refused.
+        read_buffer: Where sessions receive, one after another. Left to itself asyncio asks for a buffer of this size
+            for each message, and until a first connection has ended glibc gives every one of them back to the
+            system, which costs more than the message.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class ControlServer:
         self.live: dict[str, Session] = {}
         self.parked: dict[str, Parked] = {}
         self.strays: set[asyncio.Transport] = set()
+        self.read_buffer = memoryview(bytearray(_READ_BYTES))
         self._tasks: set[asyncio.Task[Any]] = set()
         self._replaced: set[Served] = set()
         self._listener: asyncio.Server | None = None

@@ -1,7 +1,7 @@
 """One connection of a control channel: frames in, replies out, and at most one started task.
 
 Source: control-channel specification, sections 1 to 6. Everything that needs no template code is answered inside
-`data_received`; `tasks.start` and `tasks.grade` run as one task beside it.
+`buffer_updated`; `tasks.start` and `tasks.grade` run as one task beside it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Refused(Exception):
         self.code = code
 
 
-class Session(asyncio.Protocol):
+class Session(asyncio.BufferedProtocol):
     """The server's end of one connection.
 
     Attributes:
@@ -132,9 +132,15 @@ class Session(asyncio.Protocol):
         self.transport.resume_reading()
         rest, self._rest = self._rest, None
         if rest:
-            self.data_received(bytes(rest))
+            self._received(bytes(rest))
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  the protocol's signature
+        return self.server.read_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._received(bytes(self.server.read_buffer[:nbytes]))
+
+    def _received(self, data: bytes) -> None:
         if self._refused:
             return
         rest = self._rest
