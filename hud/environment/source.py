@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextvars import ContextVar
 
 from hud.errors import EnvironmentLoadError, HudError, NotFoundError, UsageError
 
@@ -27,6 +28,7 @@ __all__ = [
     "load_environment",
     "load_environments",
     "pick",
+    "refuse_while_importing",
     "select_task",
     "source_files",
     "source_folder",
@@ -34,6 +36,9 @@ __all__ = [
 ]
 
 _SKIPPED = {"conftest.py", "setup.py", "__init__.py", "__main__.py"}
+
+_importing: ContextVar[bool] = ContextVar("importing", default=False)
+"""Whether the code of this context is run because a source is being imported."""
 
 _loaded: dict[str, str] = {}
 """Modules imported from sources, by name, with their file: forgotten before the next load of their folder."""
@@ -291,12 +296,26 @@ def _import_file(file: str) -> ModuleType:
     module = type(sys)(name)
     module.__file__, module.__spec__, module.__loader__, module.__package__ = file, spec, loader, ""
     sys.modules[name] = module
+    token = _importing.set(True)
     try:
         loader.exec_module(module)
     except BaseException:
         sys.modules.pop(name, None)
         raise
+    finally:
+        _importing.reset(token)
     return module
+
+
+def refuse_while_importing() -> None:
+    """Keep a source's script from running tasks while it is imported, which would start them with every command.
+
+    Raises:
+        ImportError: the caller's code runs because a source is being imported.
+    """
+    if _importing.get():
+        raise ImportError("it runs tasks while imported; do that under if __name__ == '__main__'")
+        )
 
 
 def _forget(folder: str) -> set[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from hud.environment.source import refuse_while_importing
 from hud.errors import UsageError
 from hud.eval.drive import Agent, rollout
 from hud.eval.job import Job, new_id
@@ -34,6 +35,8 @@ class Taskset:
     """
 
     def __init__(self, name: str | None = None, tasks: Iterable[Task] = (), *, taskset_id: str | None = None) -> None:
+        if name is not None and not isinstance(name, str):
+            raise UsageError(f"the name of a taskset is text, got a {type(name).__name__}", hint="Taskset(name, tasks)")
         self.name = name or "taskset"
         self.taskset_id = taskset_id
         self._tasks: dict[str, Task] = {}
@@ -150,7 +153,9 @@ class Taskset:
 
         Raises:
             UsageError: a number out of range, deadlines that contradict each other, or no runtime to run on.
+            ImportError: it is called while a source is imported, by a script that stands beside an environment.
         """
+        refuse_while_importing()
         group = (job.group if job is not None else 1) if group is None else group
         if not callable(agent):
             raise UsageError(f"the agent is {agent!r}", hint="give an async function that takes a Run")

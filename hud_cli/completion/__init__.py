@@ -74,7 +74,7 @@ def install(
     try:
         written = _INSTALLERS[shell](script(shell))
     except OSError as error:
-        raise HudError(f"cannot write {error.filename}: {error.strerror}") from error
+        raise HudError(f"cannot write {error.filename or 'the completions'}: {error.strerror}") from error
     if json:
         output.document({"shell": shell.value, "written": [str(path) for path in written]})
         return 0

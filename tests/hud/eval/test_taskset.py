@@ -420,3 +420,8 @@ def test_python_source_gives_its_rows(tmp_path: Path) -> None:
     assert len(Taskset.from_file(tmp_path)) == 3
     with pytest.raises(UsageError, match="is no Python source"):
         Taskset.from_module(tmp_path / "rows.json")
+
+
+def test_rows_in_place_of_a_tasksets_name_are_refused() -> None:
+    with pytest.raises(UsageError, match="the name of a taskset is text, got a list"):
+        Taskset([add(0)])  # type: ignore[arg-type]
