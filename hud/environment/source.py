@@ -315,7 +315,6 @@ def refuse_while_importing() -> None:
     """
     if _importing.get():
         raise ImportError("it runs tasks while imported; do that under if __name__ == '__main__'")
-        )
 
 
 def _forget(folder: str) -> set[str]:
