@@ -6,17 +6,20 @@ import atexit
 import gc
 import io
 import os
+import signal
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
-__all__ = ["end_process"]
+__all__ = ["end_group", "end_process"]
 
 
-def end_process(code: int, *, forked: bool = False) -> NoReturn:
+def end_process(code: int, *, forked: bool = False, group: Callable[[], bool] = bool) -> NoReturn:
     """Write out what open files still hold, and end.
 
     Args:
         forked: Exit handlers were registered for the parent and are left to it; otherwise they run.
+        group: Asked at last whether what this process started is to end with it; see `end_group`.
     """
     try:
         if not forked:
@@ -29,7 +32,15 @@ def end_process(code: int, *, forked: bool = False) -> NoReturn:
         _flush(sys.stdout)
         _flush(sys.stderr)
     finally:
+        if group():
+            end_group()
         os._exit(code)
+
+
+def end_group() -> None:
+    """Kill this process and what it started, when it leads a process group: what is started is in that."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
 
 
 def _flush(file: Any) -> None:
