@@ -22,7 +22,7 @@ from hud.eval.runtimes import Runtime, docker_gpu, ownership
 from hud.eval.runtimes.docker_connection import endpoint, engine
 from hud.eval.runtimes.docker_exec import exec_in
 from hud.eval.runtimes.docker_launch import ContainerSpec, Started, container_name, launch, split_name
-from hud.eval.runtimes.docker_life import Life
+from hud.eval.runtimes.docker_life import Life, reached_directly
 from hud.eval.runtimes.docker_removal import Removals
 from hud.wire import DEFAULT_PORT, TOKEN_VARIABLE
 
@@ -49,10 +49,11 @@ _starts = ThreadPoolExecutor(_STARTS_AT_ONCE, thread_name_prefix="hud-docker-sta
 class DockerRuntime:
     """A provider: each call starts one container of an image on the local engine, and removes it at the end.
 
-    The image's own command serves the control channel. The container has an init process, its port on an ephemeral
-    port of 127.0.0.1, a channel token of its own, no way to gain privileges, and limits on processes and on what the
-    config names. As a context manager (a job opens it) removals go on behind the rollouts and are waited for at the
-    end; not opened, each rollout waits for its own.
+    The image's own command serves the control channel. The container has an init process, a channel token of its own,
+    no way to gain privileges, and limits on processes and on what the config names. Its port is published on an
+    ephemeral port of 127.0.0.1, or not at all where containers are reached at their own addresses. As a context manager
+    (a job opens it) removals go on behind the rollouts and are waited for at the end; not opened, each rollout waits
+    for its own.
 
     Args:
         image: The image to run; a row's `runtime_config.image` takes its place.
@@ -156,6 +157,7 @@ class DockerRuntime:
             image=config.image,
             name=container_name(),
             port=self._port,
+            published=not reached_directly(),
             env={**self._env, TOKEN_VARIABLE: token},
             labels=ownership.labels(),
             resources=resources,

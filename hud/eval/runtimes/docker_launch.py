@@ -66,7 +66,9 @@ class ContainerSpec:
     Attributes:
         image: Reference of an image that the engine has; nothing is pulled.
         name: Known before the container exists, so that it can be removed whenever starting is given up.
-        port: The port inside to publish on an ephemeral loopback port, or None.
+        port: The port inside that will be connected to, or None.
+        published: Whether it is published on an ephemeral port of 127.0.0.1; else it is reached at the container's own
+            address. With `run_args` it is published in any case, because they may choose another network.
         env: Environment variables over the image's.
         labels: Owner and age, as `ownership.labels` gives them.
         resources: CPU, memory and GPUs.
@@ -76,6 +78,7 @@ class ContainerSpec:
     image: str
     name: str
     port: int | None = None
+    published: bool = True
     env: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     resources: RuntimeResources = RuntimeResources()
@@ -84,11 +87,19 @@ class ContainerSpec:
 
 @dataclass(frozen=True)
 class Started:
-    """A container that runs, and where its published port is reached; `port` is 0 when none was asked for."""
+    """A container that runs, and where its port is reached.
+
+    Attributes:
+        host: 127.0.0.1 for a published port, else the container's own address.
+        port: The port there; 0 when none was asked for.
+        own_address: The container's address in its network, and `gateway` the engine's there; empty when it has none.
+    """
 
     name: str
-    host: str
-    port: int
+    host: str = ""
+    port: int = 0
+    own_address: str = ""
+    gateway: str = ""
 
 
 def container_name() -> str:
@@ -97,7 +108,7 @@ def container_name() -> str:
 
 
 def launch(spec: ContainerSpec, *, gpu_ids: Sequence[str] = (), given_up: Callable[[], bool] = bool) -> Started:
-    """Create and start a container, and find the address of its published port.
+    """Create and start a container, and find the address of its port.
 
     Whoever calls this removes `spec.name` afterwards, whether it returns or raises: a container that could not be
     started is there all the same.
@@ -123,12 +134,12 @@ def launch(spec: ContainerSpec, *, gpu_ids: Sequence[str] = (), given_up: Callab
             with translated(image=spec.image, container=spec.name):
                 engine().start(spec.name)
     if spec.port is None or given_up():
-        return Started(spec.name, "", 0)
+        return Started(spec.name)
     with translated(container=spec.name):
         facts = engine().inspect_container(spec.name)
     if not facts["State"]["Running"]:
         raise ended(spec, read_state(facts))
-    return _published(spec, facts)
+    return _address(spec, facts)
 
 
 def _refuse_more_than_there_is(resources: RuntimeResources) -> None:
@@ -159,7 +170,8 @@ def _create(spec: ContainerSpec, gpu_ids: Sequence[str]) -> None:
 
         wanted = {"device_ids": list(gpu_ids)} if gpu_ids else {"count": resources.gpu.count}
         limits["device_requests"] = [DeviceRequest(capabilities=[["gpu"]], **wanted)]
-    if spec.port is not None:
+    publishes = spec.port is not None and spec.published
+    if publishes:
         limits["port_bindings"] = {spec.port: ("127.0.0.1",)}
     with translated(image=spec.image, container=spec.name):
         client.create_container(
@@ -167,7 +179,7 @@ def _create(spec: ContainerSpec, gpu_ids: Sequence[str]) -> None:
             name=spec.name,
             environment=dict(spec.env),
             labels=dict(spec.labels),
-            ports=None if spec.port is None else [spec.port],
+            ports=[spec.port] if publishes else None,
             host_config=client.create_host_config(
                 init=True, security_opt=list(SECURITY_OPTIONS), pids_limit=PIDS_LIMIT, **limits
             ),
@@ -215,18 +227,19 @@ def _run_by_command(spec: ContainerSpec, gpu_ids: Sequence[str]) -> None:
         raise explain(done.stderr.decode(errors="replace"), image=spec.image, container=spec.name)
 
 
-def _published(spec: ContainerSpec, facts: Mapping[str, Any]) -> Started:
-    network = facts["NetworkSettings"]
-    for bound in (network.get("Ports") or {}).get(f"{spec.port}/tcp") or []:
+def _address(spec: ContainerSpec, facts: Mapping[str, Any]) -> Started:
+    network, port = facts["NetworkSettings"], spec.port or 0
+    networks = (network.get("Networks") or {}).values()
+    attached: Mapping[str, str] = next((each for each in networks if each.get("IPAddress")), {})
+    own_address, gateway = attached.get("IPAddress", ""), attached.get("Gateway", "")
+    for bound in (network.get("Ports") or {}).get(f"{port}/tcp") or []:
         if bound["HostIp"] in ("127.0.0.1", "0.0.0.0", ""):  # noqa: S104  # read, not bound
-            return Started(spec.name, "127.0.0.1", int(bound["HostPort"]))
-    port = spec.port or 0
+            return Started(spec.name, "127.0.0.1", int(bound["HostPort"]), own_address, gateway)
     if facts["HostConfig"].get("NetworkMode") == "host":
         return Started(spec.name, "127.0.0.1", port)
-    # An internal network publishes nothing, but on Linux its addresses are reached from the host.
-    for attached in (network.get("Networks") or {}).values():
-        if attached.get("IPAddress"):
-            return Started(spec.name, attached["IPAddress"], port)
+    # An internal network publishes nothing either, but on Linux its addresses are reached from the host.
+    if own_address:
+        return Started(spec.name, own_address, port, own_address, gateway)
     raise RuntimeStartError(
         f"the container of image {spec.image!r} has no address: its network publishes no port {port}",
         hint="drop --network from the run_args, or use a bridge network",

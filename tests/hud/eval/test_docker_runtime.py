@@ -26,7 +26,7 @@ from hud.errors import (
     UsageError,
 )
 from hud.eval.config import ComposeProject, RuntimeGPU, RuntimeTPU
-from hud.eval.runtimes import docker_engine
+from hud.eval.runtimes import docker_engine, docker_life
 from tests import bench
 from tests.hud.eval.docker_image import own_containers, row
 
@@ -63,15 +63,44 @@ async def test_rollouts_at_once_do_not_meet(served_image: str) -> None:
     assert [run.reward for run in job.runs] == [1.0] * 6
 
 
-async def test_a_container_is_guarded_and_published_on_loopback_alone(served_image: str) -> None:
+async def test_a_container_is_guarded(served_image: str) -> None:
+    async with DockerRuntime(served_image)(row("add")):
+        limits = docker_engine.engine().inspect_container(own_containers()[0])["HostConfig"]
+        assert "no-new-privileges" in limits["SecurityOpt"]
+        assert limits["Init"] is True
+        assert limits["PidsLimit"] > 0
+
+
+def published() -> list[str]:
+    """The addresses on which the one container of this process publishes its port."""
+    (name,) = own_containers()
+    ports = docker_engine.engine().inspect_container(name)["NetworkSettings"]["Ports"]
+    return [bound["HostIp"] for bound in ports.get("8765/tcp") or ()]
+
+
+async def test_the_port_is_published_on_loopback_alone_unless_it_need_not_be(
+    served_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_life, "_reached_directly", {})  # as in a new process
     async with DockerRuntime(served_image)(row("add")) as placed:
-        (name,) = own_containers()
-        facts = docker_engine.engine().inspect_container(name)
+        assert published() == ["127.0.0.1"]
         assert placed.url.startswith("tcp://127.0.0.1:")
-        assert [bound["HostIp"] for bound in facts["NetworkSettings"]["Ports"]["8765/tcp"]] == ["127.0.0.1"]
-        assert "no-new-privileges" in facts["HostConfig"]["SecurityOpt"]
-        assert facts["HostConfig"]["Init"] is True
-        assert facts["HostConfig"]["PidsLimit"] > 0
+    directly = docker_life.reached_directly()
+    async with DockerRuntime(served_image)(row("add")) as placed:
+        assert published() == ([] if directly else ["127.0.0.1"])
+        Connection.open(placed.url, timeout_s=5, token=placed.params["token"]).close()
+
+
+async def test_an_address_that_takes_any_token_is_not_known_to_be_the_containers_own(
+    variant: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_life, "_reached_directly", {})
+    server = "python3 -m hud.environment.server /app/env.py --host 0.0.0.0 --port 8765"
+    runtime = DockerRuntime(variant("sh", "-c", f"unset HUD_CHANNEL_TOKEN; exec {server}"))
+    for _ in range(2):
+        async with runtime(row("add")):
+            assert published() == ["127.0.0.1"]
+    assert not docker_life.reached_directly()
 
 
 async def test_the_channel_asks_for_the_token_of_its_container(served_image: str) -> None:
