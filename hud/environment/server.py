@@ -177,8 +177,8 @@ def _stop_with_parent() -> None:
         pass
     _orphaned.set()
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(STOP_LIMIT_S + 1)
-    end_group()  # whatever keeps it from stopping
+    time.sleep(STOP_LIMIT_S - 0.5)  # before the signal's own limit ends this process alone
+    end_group()
     os.kill(os.getpid(), signal.SIGKILL)
 
 
