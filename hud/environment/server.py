@@ -63,14 +63,17 @@ def serve(
         _require_watchfiles()
         sys.dont_write_bytecode = True  # an edit within one second could otherwise meet stale byte code
     # Until the event loop listens to signals, a plain SIGTERM would skip the author's cleanup (and PID 1 ignores it).
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _terminate) if in_main_thread else None
     try:
         environment = load()
         server = ControlServer(environment, token=token, parked_ttl_s=parked_ttl_s)
         return asyncio.run(_serve(server, load, host, port, watch_paths, on_ready))
     except _Terminated:
         return 143
+    finally:
+        if before is not None and signal.getsignal(signal.SIGTERM) is _terminate:
+            signal.signal(signal.SIGTERM, before)
 
 
 async def _serve(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from typing import TYPE_CHECKING, Any, cast
 
+from hud.environment.replies import ROOMY, Refused, fitting, mint, oversize, params_object
 from hud.environment.runner import Runner, settle
 from hud.environment.signature import MISSING
 from hud.environment.tunnel import Splice, address, dial
@@ -38,19 +38,8 @@ __all__ = ["Session"]
 
 _log = logging.getLogger("hud.environment")
 
-_ROOMY = LIMIT_BYTES // 2
-"""A result of at most this many characters fits a frame with any id that came in one, within reason."""
-
 _LINGER_S = 2.0
 """How long a refused sender is read on, so that the refusal is not lost in a reset."""
-
-
-class Refused(Exception):
-    """A call that is answered with an error frame."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Session(asyncio.BufferedProtocol):
@@ -232,13 +221,13 @@ class Session(asyncio.BufferedProtocol):
             if self.call is not None and method not in ("tasks.cancel", "bye"):
                 raise Refused(BUSY, f"{method}: a task call is still running")
             if method == "tasks.start":
-                self._start(request_id, _object(frame.get("params")))
+                self._start(request_id, params_object(frame.get("params")))
             elif method == "tasks.grade":
-                self._grade(request_id, _object(frame.get("params")))
+                self._grade(request_id, params_object(frame.get("params")))
             elif method == "hello":
-                self._reply(request_id, _fitting(request_id, self._hello(_object(frame.get("params")))))
+                self._reply(request_id, fitting(request_id, self._hello(params_object(frame.get("params")))))
             elif method == "tasks.list":
-                self._reply(request_id, _fitting(request_id, self.served.tasks_json()))
+                self._reply(request_id, fitting(request_id, self.served.tasks_json()))
             elif method == "tasks.cancel":
                 self._stop(request_id, "tasks.cancel", '{"cancelled":true}')
             elif method == "bye":
@@ -365,8 +354,8 @@ class Session(asyncio.BufferedProtocol):
             return False  # abandoned after it outlived its cancellation; somebody else has answered
         if prompt is not None and self._interrupted_by is not None:
             prompt = None  # the template swallowed its cancellation
-        if prompt is not None and len(prompt) > _ROOMY:
-            failure = _oversize(self._call_id, prompt)
+        if prompt is not None and len(prompt) > ROOMY:
+            failure = oversize(self._call_id, prompt)
         keep = prompt is not None and failure is None
         if keep:
             self.runner = runner
@@ -375,8 +364,8 @@ class Session(asyncio.BufferedProtocol):
 
     def _graded(self, runner: Runner, evaluation: str | None, failure: str | None) -> bool:
         if self.call is runner:
-            if evaluation is not None and len(evaluation) > _ROOMY:
-                failure = _oversize(self._call_id, evaluation)
+            if evaluation is not None and len(evaluation) > ROOMY:
+                failure = oversize(self._call_id, evaluation)
             self._end(evaluation if self._interrupted_by is None else None, failure)
         return False
 
@@ -475,31 +464,3 @@ class Session(asyncio.BufferedProtocol):
             raise Refused(TASK_ERROR, f"capability '{name}' at {where[0]}:{where[1]} does not answer") from None
         except (OSError, UnicodeError) as error:  # a name that cannot be a host's is a UnicodeError
             raise Refused(TASK_ERROR, str(error)) from error
-
-
-def mint() -> str:
-    """Make a session id: 128 bits, safe as a directory name (CC-17)."""
-    return f"sess-{os.urandom(16).hex()}"
-
-
-def _object(params: Any) -> dict[str, Any]:
-    if type(params) is dict:
-        return params
-    if not params:  # absent, null, and what older peers send for it
-        return {}
-    raise Refused(INVALID_PARAMS, f"params must be an object, got {type(params).__name__}")
-
-
-def _fitting(request_id: Any, result: str) -> str:
-    if len(result) > _ROOMY and (refusal := _oversize(request_id, result)) is not None:
-        raise Refused(TASK_ERROR, refusal)
-    return result
-
-
-def _oversize(request_id: Any, result: str) -> str | None:
-    """Say that a reply would be too large for a frame, or give None (CC-06)."""
-    size = len(encode_result(request_id, result)) - 1
-    if size <= LIMIT_BYTES:
-        return None
-    limit = f"limit is {LIMIT_BYTES} bytes (excluding the newline)"
-    return f"Control-channel response is {size} bytes; {limit}. Send less of it."

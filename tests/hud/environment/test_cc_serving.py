@@ -307,7 +307,7 @@ async def never():
 
 def test_a_signal_while_the_source_is_imported_ends_the_process(spawn: Spawn) -> None:
     served = spawn("import time, sys\nprint('importing', flush=True)\ntime.sleep(60)\n")
-    until(lambda: "importing" in served.stderr())
+    until(lambda: "importing\n" in served.stderr())
     assert served.end(signal.SIGTERM) == 143
     assert served.stderr() == "importing\n"
 
