@@ -42,7 +42,8 @@ def serve(
         raise UsageError(f"--parked-ttl is a positive number of seconds, got {parked_ttl:g}")
     path, name = split_target(target)
     args = _key_values(arg)
-    token = token or os.environ.get(TOKEN_VARIABLE) or None
+    inherited = os.environ.pop(TOKEN_VARIABLE, None)  # taken out: what a template starts for an agent has no token
+    token = token or inherited or None
     folder = _folder(path)
     if watch:
         _require_watchfiles()

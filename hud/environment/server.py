@@ -217,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             lambda: load_environment(options.path, name=options.env),
             host=options.host,
             port=options.port,
-            token=os.environ.get(TOKEN_VARIABLE) or None,
+            token=os.environ.pop(TOKEN_VARIABLE, None) or None,  # what a template starts does not inherit it
             on_ready=ready,
         )
     except KeyboardInterrupt:  # before the event loop listens to signals

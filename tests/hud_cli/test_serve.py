@@ -149,6 +149,18 @@ def test_a_token_keeps_others_out(hud: Hud, serve: Serve, how: str) -> None:
     assert hud("task", "start", "echo", "--url", served.url, HUD_CHANNEL_TOKEN="s3cret").out == "say\n"
 
 
+def test_what_a_template_starts_does_not_inherit_the_token(hud: Hud, serve: Serve, source: Path) -> None:
+    with (source / "env.py").open("a") as file:
+        file.write(
+            "\n@env.template()\nasync def peek():\n    import subprocess\n"
+            "    shell = subprocess.run(['sh', '-c', 'echo token: $HUD_CHANNEL_TOKEN'], capture_output=True, text=True)\n"
+            "    yield shell.stdout.strip()\n    yield 1\n"
+        )
+    served = serve("env.py", HUD_CHANNEL_TOKEN="secret")
+    done = hud("task", "start", "peek", "--url", served.url, "--token", "secret")
+    assert (done.code, done.out) == (0, "token:\n")
+
+
 def test_a_wide_open_channel_is_mentioned_when_verbose(serve: Serve) -> None:
     quiet = serve("env.py", "--host", "0.0.0.0").stop()[2]
     assert b"token" not in quiet
