@@ -153,7 +153,7 @@ def test_what_a_template_starts_does_not_inherit_the_token(hud: Hud, serve: Serv
     with (source / "env.py").open("a") as file:
         file.write(
             "\n@env.template()\nasync def peek():\n    import subprocess\n"
-            "    shell = subprocess.run(['sh', '-c', 'echo token: $HUD_CHANNEL_TOKEN'], capture_output=True, text=True)\n"
+            "    shell = subprocess.run('echo token: $HUD_CHANNEL_TOKEN', shell=True, capture_output=True, text=True)\n"
             "    yield shell.stdout.strip()\n    yield 1\n"
         )
     served = serve("env.py", HUD_CHANNEL_TOKEN="secret")
