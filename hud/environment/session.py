@@ -60,6 +60,7 @@ class Session(asyncio.BufferedProtocol):
         "_held",
         "_interrupted_by",
         "_loop",
+        "_read_buffer",
         "_refused",
         "_rest",
         "call",
@@ -74,6 +75,7 @@ class Session(asyncio.BufferedProtocol):
 
     def __init__(self, server: ControlServer) -> None:
         self.server = server
+        self._read_buffer = server.read_buffer
         self._loop = asyncio.get_running_loop()
         self.served: Served = server.served
         self.id: str | None = None
@@ -124,20 +126,20 @@ class Session(asyncio.BufferedProtocol):
             self._received(bytes(rest))
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  the protocol's signature
-        return self.server.read_buffer
+        return self._read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._received(bytes(self.server.read_buffer[:nbytes]))
+        data = bytes(self._read_buffer[:nbytes])
+        if self._rest is None and not self._refused and data.find(b"\n") == nbytes - 1:
+            self._line(data)  # the usual case: one whole frame, and small enough, because the buffer is
+        else:
+            self._received(data)
 
     def _received(self, data: bytes) -> None:
         if self._refused:
             return
         rest = self._rest
         if rest is None:
-            if data.find(b"\n") == len(data) - 1:
-                if len(data) <= LIMIT_BYTES:
-                    self._line(data)
-                    return
             searched = 0
             rest = bytearray(data)
         else:
@@ -243,11 +245,11 @@ class Session(asyncio.BufferedProtocol):
             self._error(request_id, INTERNAL_ERROR, f"{method}: {type(error).__name__}: {error}")
 
     def _reply(self, request_id: Any, result: str) -> None:
-        if request_id is not None and not self.transport.is_closing():
+        if request_id is not None and not self._refused and not self.transport.is_closing():
             self.transport.write(encode_result(request_id, result))
 
     def _error(self, request_id: Any, code: int, message: str) -> None:
-        if request_id is not None and not self.transport.is_closing():
+        if request_id is not None and not self._refused and not self.transport.is_closing():
             self.transport.write(encode_error(request_id, code, message))
 
     def _refuse_frame(self, code: int, message: str) -> None:

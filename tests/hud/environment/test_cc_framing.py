@@ -214,6 +214,17 @@ def test_cc_09_a_malformed_frame_is_answered_with_a_parse_error_before_the_end(c
     assert peer.rest() == b""
 
 
+def test_cc_08_a_malformed_frame_during_a_start_lets_it_finish_and_parks_it(
+    channel: Channel, peer: Peer, probe: Probe
+) -> None:
+    peer.send(request("tasks.start", {"id": "gated", "args": {"tag": "a", "where": "start"}}), b"garbage\n")
+    assert error_of(peer.frame())[0] == -32700
+    assert peer.rest() == b""
+    probe.open()
+    until(lambda: channel.parked() == 1)
+    assert channel.connect().grade("x") == {"score": 1.0}
+
+
 def test_cc_09_frames_behind_a_malformed_one_are_not_read(peer: Peer, probe: Probe) -> None:
     peer.send(b"nonsense\n", request("tasks.start", {"id": "tagged", "args": {"tag": "a"}}))
     assert error_of(peer.frame())[0] == -32700
