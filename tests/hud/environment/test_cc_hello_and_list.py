@@ -27,6 +27,15 @@ def test_cc_13_a_capability_published_late_is_in_the_next_hello(channel: Channel
     assert binding["name"] == "browser"
 
 
+def test_cc_13_a_capability_that_cannot_be_written_is_an_error_and_the_session_goes_on(
+    channel: Channel, peer: Peer
+) -> None:
+    channel.environment.add_capability(Capability("odd", "odd/1", "odd://h:1", {"key": {1, 2}}))
+    code, message = peer.error("hello")
+    assert (code, message) == (-32603, "hello: TypeError: Object of type set is not JSON serializable")
+    assert peer.start("add", {"a": 1}) == "What is 1+2?"
+
+
 @pytest.mark.parametrize("again", [None, {}, {"session_id": None}, "own"], ids=["bare", "empty", "null", "own id"])
 def test_cc_14_a_repeated_hello_keeps_the_session(peer: Peer, again: Any) -> None:
     session_id = peer.session_id()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import signal
 import socket
@@ -191,6 +192,44 @@ def test_any_split_of_a_stream_into_segments_gives_the_same_replies(channel: Cha
         replies = [(frame["id"], "result" in frame) for frame in (peer.frame() for _ in range(25))]
         assert expected in (None, replies)
         expected = replies
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mutilated_frames_are_answered_or_end_the_connection(
+    channel: Channel, caplog: pytest.LogCaptureFixture, seed: int
+) -> None:
+    choice = random.Random(seed)
+    frames = [
+        request("hello", {"session_id": "sess-0", "connections": []}),
+        request("tasks.start", {"id": "add", "args": {"a": 4, "b": "2"}}),
+        request("tasks.grade", {"answer": "6", "id": "add"}),
+        request("tunnel.open", {"capability": "none"}),
+        request("bye"),
+    ]
+    for _ in range(100):
+        data = bytearray(b"".join(choice.choices(frames, k=3)))
+        for _ in range(choice.randrange(1, 6)):
+            at = choice.randrange(len(data))
+            how = choice.randrange(4)
+            if how == 0:
+                data[at] = choice.randrange(256)
+            elif how == 1:
+                del data[at : at + choice.randrange(8)]
+            elif how == 2:
+                data[at:at] = choice.choice([b"\n", b'"', b"[" * 50, b"{}", b"\xff", b"null", b"1e999", b"\\ud800"])
+            else:
+                data[at : at + 4] = choice.choice([b"true", b"[]", b'"id"', b":-1,"])
+            data = data or bytearray(b"\n")
+        peer = channel.connect()
+        peer.send(bytes(data))
+        peer.half_close()
+        for line in peer.rest().splitlines():
+            assert {"result", "error"} & json.loads(line).keys()
+        peer.close()
+    channel.settled()
+    assert channel.connect().start("add", {"a": 1}) == "What is 1+2?"
+    assert "Fatal error" not in caplog.text
+    assert "never retrieved" not in caplog.text
 
 
 CLIENT = """
