@@ -84,10 +84,12 @@ def test_what_the_server_refuses_is_an_error_on_stderr_with_exit_code_1(task: Ca
     assert "hud rpc error -32000: boom at start" in refused.err
 
 
-@pytest.mark.parametrize("server", ["ours", "theirs"])
-@pytest.mark.parametrize(("first", "second"), [("ours", "theirs"), ("theirs", "ours")])
+@pytest.mark.parametrize(
+    ("first", "second", "server"),
+    [("ours", "theirs", "theirs"), ("theirs", "ours", "ours"), ("ours", "theirs", "ours")],
+)
 def test_what_one_command_started_the_other_grades(
-    ours: Party, theirs: Party, servers: dict[str, Server], server: str, first: str, second: str
+    ours: Party, theirs: Party, servers: dict[str, Server], first: str, second: str, server: str
 ) -> None:
     commands = {"ours": ours, "theirs": theirs}
     where = ("--url", servers[server].url)

@@ -25,14 +25,13 @@ pytestmark = pytest.mark.peer
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The common source, and rows of it as files."""
+    """The common source, and rows of it in a file."""
     made = copy_source(tmp_path_factory.mktemp("source") / "interop")
     rows: list[dict[str, Any]] = [
         {"env": "interop", "id": "add", "args": {"a": 1}},
         {"env": "interop", "id": "add", "args": {"b": 3, "a": 2}, "slug": "two", "columns": {"level": 1}},
         {"env": "interop", "id": "judge", "verifier": {"env": "interop", "id": "verify"}, "agent_config": None},
     ]
-    (made / "rows.json").write_text(json.dumps(rows))
     (made / "rows.jsonl").write_text("\n\n".join(map(json.dumps, rows)) + "\n")
     return made
 
@@ -61,7 +60,6 @@ def test_the_listing_is_this(folder: Path, party: str, request: pytest.FixtureRe
     "words",
     [
         ("--source", "tasks.py", "--json"),
-        ("-s", "rows.json"),
         ("-s", "rows.jsonl", "-q"),
     ],
     ids=" ".join,
