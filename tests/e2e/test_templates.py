@@ -509,9 +509,10 @@ class Page:
         return result["result"].get("value")
 
     async def until(self, expression: str) -> None:
-        wait = f"(async () => {{ while (!({expression})) await new Promise(next => setTimeout(next, 20)); }})()"
+        # Asked again and again from here: a promise inside the page is lost when the page navigates.
         async with asyncio.timeout(20):
-            await self.evaluate(wait)
+            while not await self.evaluate(expression):  # noqa: ASYNC110  the page has no event of ours
+                await asyncio.sleep(0.02)
 
     async def click(self, selector: str) -> None:
         box = await self.evaluate(
