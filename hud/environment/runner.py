@@ -10,6 +10,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextvars import Context
 from typing import Any
 
 from hud.environment.results import InvalidYield, evaluation_frame, prompt_frame
@@ -31,6 +32,36 @@ _CLOSE = object()
 _log = logging.getLogger("hud.environment")
 
 
+class Given(asyncio.Future[Any]):
+    """What a started task waits for: `give` has it go on at once, where `set_result` costs a turn of the event loop.
+
+    A turn is a system call and more, a twentieth of what the server does for a start and a grade.
+    """
+
+    __slots__ = ("_context", "_wake")
+
+    def add_done_callback(self, fn: Callable[[Any], object], *, context: Context | None = None) -> None:
+        self._wake, self._context = fn, context
+
+    def give(self, answer: Any) -> None:
+        """Resolve it; unless this is called from within a task, who waited for it has run on when it returns."""
+        self.set_result(answer)
+        wake = getattr(self, "_wake", None)
+        if wake is None:
+            return
+        loop, context = self.get_loop(), self._context
+        if context is not None and asyncio.current_task(loop) is None:
+            context.run(wake, self)
+        else:
+            loop.call_soon(wake, self, context=context)
+
+    def cancel(self, msg: Any = None) -> bool:
+        cancelled = super().cancel(msg)
+        if cancelled and hasattr(self, "_wake"):
+            self.get_loop().call_soon(self._wake, self, context=self._context)
+        return cancelled
+
+
 class Runner:
     """A template that was called, from its start to its end.
 
@@ -43,7 +74,7 @@ class Runner:
     __slots__ = ("_answer", "_generator", "_report", "arguments", "slug", "task", "template")
 
     task: asyncio.Task[None]
-    _answer: asyncio.Future[Any]
+    _answer: Given
     _report: Report
 
     def __init__(self, template: Template, arguments: dict[str, Any], *, slug: str | None = None) -> None:
@@ -55,7 +86,7 @@ class Runner:
     def start(self, report: Report, loop: asyncio.AbstractEventLoop, *, previous: Runner | None) -> None:
         """Close `previous`, then run to the first yield, and report the prompt frame."""
         self._report = report
-        self._answer = loop.create_future()
+        self._answer = Given(loop=loop)
         if sys.version_info >= (3, 12):  # a template that does not wait is answered without a turn of the loop
             self.task = asyncio.Task(self._live(previous), loop=loop, eager_start=True)
         else:
@@ -64,12 +95,12 @@ class Runner:
     def grade(self, report: Report, answer: Any) -> None:
         """Send the answer, close the generator, and report the evaluation frame."""
         self._report = report
-        self._answer.set_result(answer)
+        self._answer.give(answer)
 
     async def close(self) -> None:
         """Close the generator of a task that will not be graded, waiting for at most `CLEANUP_TIMEOUT_S`."""
         if not self._answer.done():
-            self._answer.set_result(_CLOSE)
+            self._answer.give(_CLOSE)
         await settle(self.task, f"cleanup of task {self.template.id!r}")
 
     async def _live(self, previous: Runner | None) -> None:
@@ -98,7 +129,7 @@ class Runner:
             interruption = error
             early = not self._answer.done() or self._answer.cancelled()
             if early:
-                self._answer = asyncio.get_running_loop().create_future()
+                self._answer = Given(loop=asyncio.get_running_loop())
         if answer is _CLOSE:
             await self._finish()
             return
