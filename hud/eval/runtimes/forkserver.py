@@ -1,9 +1,10 @@
 """The warm parent behind `LocalRuntime("env.py")`: it imports the environment once and forks a child a rollout.
 
 `python -m hud.eval.runtimes.forkserver PATH FD` speaks over the Unix socket FD: first one line that says what was
-loaded (or why not), then for each request a line `{"env": name}` with the child's lifeline attached as a descriptor.
-On the lifeline come `{"pid": …}` and then `{"port": …}` or `{"error": …}`; the child ends when the lifeline does.
-When the warm parent's own socket ends, it sees its children out and ends too.
+loaded (or why not), then for each rollout a line `{"serve": name, "number": …}` with the child's lifeline attached as
+a descriptor. The child answers on its lifeline, `{"port": …}` or `{"error": …}`, and ends when the lifeline does; the
+line `{"kill": number}` is for one that does not. When the warm parent's own socket ends, it sees its children out and
+ends too.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from hud.eval.runtimes.lifeline import STOP_LIMIT_S, kill_group
 
 __all__ = ["main"]
 
-_REQUEST_BYTES = 8192
+_REQUESTS_BYTES = 1 << 16
 
 
 def main(path: str, control_fd: int) -> None:
@@ -71,7 +72,7 @@ class _Forker:
         self._path = path
         self._declared = declared
         self._control = control
-        self._children: set[int] = set()
+        self._children: dict[int, int] = {}
         self._spare: _Spare | None = None
         # A child's end is noticed at once, so that nothing it left behind keeps its connection open.
         self._ending, ending = socket.socketpair()
@@ -85,23 +86,31 @@ class _Forker:
         self._prepare()
         while True:
             ready, _, _ = select.select((self._control, self._ending), (), ())
+            if self._control in ready:
+                requests, lifeline = _receive(self._control)
+                if not requests:
+                    break
+                for request in requests.splitlines():
+                    self._answer(json.loads(request), lifeline)
             if self._ending in ready:
                 self._ending.recv(4096)
-                self._children -= _ended(self._children)
-            if self._control not in ready:
-                continue
-            data, lifeline = _receive(self._control)
-            if lifeline is None:
-                break
-            with lifeline:
-                self._place(data, lifeline)
-            self._prepare()
+                _take_leave(self._children)
         if self._spare is not None:
             self._spare.line.close()
-            self._children.add(self._spare.pid)
+            self._children[self._spare.pid] = -1
         _see_out(self._children)
 
-    def _place(self, data: bytes, lifeline: socket.socket) -> None:
+    def _answer(self, request: dict[str, Any], lifeline: socket.socket | None) -> None:
+        if "kill" in request:
+            for pid, number in self._children.items():
+                if number == request["kill"]:
+                    kill_group(pid)
+        elif lifeline is not None:  # a descriptor comes with the last of several requests at most
+            with lifeline:
+                self._place(request, lifeline)
+            self._prepare()
+
+    def _place(self, request: dict[str, Any], lifeline: socket.socket) -> None:
         """Give a rollout to the waiting child, or to a new one when somebody killed that."""
         for _ in range(2):
             try:
@@ -110,11 +119,10 @@ class _Forker:
                 _send(lifeline, {"error": f"no process can be started: {error.strerror}", "hint": "ulimit -u"})
                 return
             self._spare = None
-            self._children.add(spare.pid)
+            self._children[spare.pid] = request["number"]
             with spare.line:
                 try:
-                    _send(lifeline, {"pid": spare.pid})
-                    socket.send_fds(spare.line, [data], [lifeline.fileno()])
+                    socket.send_fds(spare.line, [request["serve"].encode()], [lifeline.fileno()])
                     return
                 except OSError:
                     pass
@@ -148,9 +156,9 @@ def _child(line: socket.socket, choose: Callable[[str], Environment]) -> None:
             numpy.random.seed()
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
-        data, lifeline = _receive(line)
+        name, lifeline = _receive(line)
         if lifeline is not None:
-            loop.run_until_complete(_serve(choose(json.loads(data)["env"]), lifeline))
+            loop.run_until_complete(_serve(choose(name.decode()), lifeline))
         code = 0
     except HudError as error:
         _send(lifeline, _failure(error))
@@ -180,7 +188,7 @@ async def _serve(environment: Environment, lifeline: socket.socket) -> None:
     server = ControlServer(environment)
     try:
         port = await server.listen("127.0.0.1", 0)
-        _send(lifeline, {"port": port, "hooks": environment.has_hooks})
+        _send(lifeline, {"port": port, "pid": os.getpid(), "hooks": environment.has_hooks})
         await over
     finally:
         await server.close()
@@ -188,13 +196,13 @@ async def _serve(environment: Environment, lifeline: socket.socket) -> None:
 
 
 def _receive(line: socket.socket) -> tuple[bytes, socket.socket | None]:
-    """Wait for a request and the lifeline that comes with it; None when the other side is gone."""
+    """Wait for what the other side has sent, and the lifeline that comes with it; nothing when it is gone."""
     try:
-        data, descriptors, _, _ = socket.recv_fds(line, _REQUEST_BYTES, 1)
+        data, descriptors, _, _ = socket.recv_fds(line, _REQUESTS_BYTES, 1)
     except ConnectionResetError:
         return b"", None
     if not descriptors:
-        return b"", None
+        return data, None
     os.set_inheritable(descriptors[0], False)  # what the author starts is not to hold it
     return data, socket.socket(fileno=descriptors[0])
 
@@ -212,22 +220,20 @@ def _failure(error: HudError) -> dict[str, Any]:
     return {"error": error.message, "hint": error.hint}
 
 
-def _ended(children: set[int]) -> set[int]:
+def _take_leave(children: dict[int, int]) -> None:
     """Take leave of the children that have ended, and kill what they started and left behind."""
-    ended = set()
-    for pid in children:
+    for pid in list(children):
         if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
             kill_group(pid)  # while it is not reaped its group's id cannot be another's
             os.waitpid(pid, 0)
-            ended.add(pid)
-    return ended
+            del children[pid]
 
 
-def _see_out(children: set[int]) -> None:
+def _see_out(children: dict[int, int]) -> None:
     """Wait for the children, whose lifelines have ended with ours, and kill those that do not come to an end."""
     deadline = time.monotonic() + STOP_LIMIT_S
     while children and time.monotonic() < deadline:
-        children -= _ended(children)
+        _take_leave(children)
         time.sleep(0.005)
     for pid in children:
         kill_group(pid)

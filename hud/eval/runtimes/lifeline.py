@@ -21,17 +21,12 @@ _CHUNK_BYTES = 1 << 16
 
 
 class Lifeline:
-    """Our end of the socket: the child writes lines of JSON to it, and ends when it does.
-
-    Attributes:
-        pid: The process at the other end, once a message has told it.
-    """
+    """Our end of the socket: the child writes lines of JSON to it, and ends when it does."""
 
     def __init__(self, line: socket.socket) -> None:
         line.setblocking(False)
         self._line = line
         self._read = b""
-        self.pid: int | None = None
 
     async def receive(self) -> dict[str, Any] | None:
         """Give the child's next message; None when it is gone."""
@@ -45,7 +40,6 @@ class Lifeline:
             self._read += chunk
         message, _, self._read = self._read.partition(b"\n")
         decoded: dict[str, Any] = json.loads(message)
-        self.pid = decoded.get("pid", self.pid)
         return decoded
 
     async def end(self, *, limit_s: float = STOP_LIMIT_S) -> bool:

@@ -15,7 +15,7 @@ from hud.eval.runtimes.teardown import completed
 
 __all__ = ["Child", "WarmParent", "child_environment"]
 
-_REQUEST_LIMIT_BYTES = 4096
+_LONGEST_NAME = 1000
 _BUSY_PAUSE_S = 0.005
 _CLOCK_TICK_NS = 20_000_000
 """By how much a file's time may be behind the clock."""
@@ -31,6 +31,7 @@ class WarmParent:
         self._source = source
         self._stamps: dict[str, object] = {}
         self._users = 0
+        self._last_number = 0
         self._unused = asyncio.Event()
         self._unused.set()
 
@@ -96,13 +97,14 @@ class WarmParent:
         Raises:
             RuntimeStartError: the process has died.
         """
-        request = json.dumps({"env": environment}).encode()
-        if len(request) > _REQUEST_LIMIT_BYTES:
+        if len(environment) > _LONGEST_NAME:
             raise UsageError(f"an environment's name has {len(environment)} characters: {environment[:40]}…")
+        self._last_number += 1
+        request = json.dumps({"serve": environment, "number": self._last_number}).encode() + b"\n"
         self._users += 1
         self._unused.clear()
         ours, theirs = socket.socketpair()
-        child = Child(self, Lifeline(ours), environment)
+        child = Child(self, Lifeline(ours), environment, number=self._last_number)
         try:
             with theirs:
                 while True:
@@ -119,6 +121,13 @@ class WarmParent:
                 ) from error
             raise
         return child
+
+    def kill(self, number: int) -> None:
+        """Have a child killed, with what it started."""
+        try:
+            self._control.send(json.dumps({"kill": number}).encode() + b"\n")
+        except OSError:
+            pass  # too busy, or gone: it kills its children at its own end, as does the child's lifeline at ours
 
     def unuse(self) -> None:
         """A child of it is gone."""
@@ -162,10 +171,12 @@ class Child:
         has_hooks: Whether its environment has hooks, and so may own what the next rollout needs: a port, a device.
     """
 
-    def __init__(self, parent: WarmParent, lifeline: Lifeline, environment: str) -> None:
+    def __init__(self, parent: WarmParent, lifeline: Lifeline, environment: str, *, number: int) -> None:
         self._parent = parent
         self._lifeline = lifeline
         self._environment = environment
+        self._number = number
+        self._pid: int | None = None
         self.has_hooks = True  # until it says otherwise
 
     async def ready(self, timeout_s: float) -> int:
@@ -175,11 +186,10 @@ class Child:
             RuntimeStartError: it cannot serve that environment, a hook failed, or it ended.
             DeadlineError: it took longer than `timeout_s`.
         """
-        reply: dict[str, Any] = {}
-        while "port" not in reply:
-            reply = await _reply(self._lifeline, timeout_s, f"environment {self._environment!r}")
-            if "error" in reply:
-                raise RuntimeStartError(reply["error"], hint=reply["hint"])
+        reply = await _reply(self._lifeline, timeout_s, f"environment {self._environment!r}")
+        if "error" in reply:
+            raise RuntimeStartError(reply["error"], hint=reply["hint"])
+        self._pid = reply["pid"]
         self.has_hooks = reply["hooks"]
         return int(reply["port"])
 
@@ -189,8 +199,10 @@ class Child:
         try:
             ended = await self._lifeline.end()
         finally:
-            if not ended and self._lifeline.pid is not None:
-                kill_group(self._lifeline.pid)
+            if not ended:
+                self._parent.kill(self._number)
+                if self._pid is not None:
+                    kill_group(self._pid)
             self._lifeline.close()
             self._parent.unuse()
 
