@@ -6,6 +6,8 @@ Source: command-line and SDK specification, sections 7 to 11; design, decisions 
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -469,3 +471,37 @@ async def test_a_provider_may_be_opened_around_several_jobs(place: Place) -> Non
         )
         third = await row("add", a=5, b=6).run(add_up, runtime=provider)
     assert [job.reward for job in (first, second, third)] == [1.0, 1.0, 1.0]
+
+
+@over(["live", "path", "callable", "shared"])
+@pytest.mark.parametrize("seed", range(2))
+async def test_cancelled_at_any_moment_nothing_is_left(place: Place, mark: str, seed: int) -> None:
+    chance = random.Random(seed)
+    rows = Taskset("some", [row("add", a=1, b=2), row("count"), row("wait", phase="grade"), row("wait", phase="start")])
+    before = None
+    for _ in range(12):
+        job = asyncio.create_task(
+            rows.run(
+                add_or_fail,
+                runtime=place.provider,
+                max_concurrent=chance.choice([None, 1, 2]),
+                rollout_timeout=chance.choice([0.03, 0.3]),
+            )
+        )
+        await asyncio.wait({job}, timeout=chance.random() * chance.choice([0.01, 0.1, 0.4]))
+        for _ in range(chance.choice([1, 2])):  # a second one while it is being taken down
+            job.cancel()
+            await asyncio.sleep(chance.random() * 0.01)
+        await asyncio.wait({job})
+        assert job.cancelled() or job.exception() is None
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        await asyncio.sleep(0)
+        descriptors = len(os.listdir("/proc/self/fd"))
+        before = before or descriptors
+        assert descriptors <= before + 2
+    assert left_running(mark) == {}
+
+
+async def add_or_fail(run: Run) -> str:
+    await asyncio.sleep(0.005)
+    return await add_up(run)
