@@ -2,7 +2,8 @@
 
 `python load.py KIND CONNECTIONS ROUNDS REPEATS PID:PORT …` takes the servers in turns, a few milliseconds each. A
 round sends each connection's message, then reads each one's reply. For each server it prints the processor time of a
-round of one connection, in nanoseconds: the best of its turns. KIND is `cycle` (start and grade), `list` or `hello`.
+round of one connection, in nanoseconds: the best of its turns. KIND is `cycle` (start and grade), `list`, `hello`, or
+`first`: a cycle on the first connection that a server ever has, where the others have another one come and go before.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import sys
 import time
 
 _HELLO = b'{"jsonrpc":"2.0","id":1,"method":"hello","params":{}}\n'
+_CYCLE = (
+    b'{"jsonrpc":"2.0","id":2,"method":"tasks.start","params":{"id":"add","args":{"a":4}}}\n',
+    b'{"jsonrpc":"2.0","id":3,"method":"tasks.grade","params":{"answer":"6"}}\n',
+)
 _MESSAGES = {
-    "cycle": (
-        b'{"jsonrpc":"2.0","id":2,"method":"tasks.start","params":{"id":"add","args":{"a":4}}}\n',
-        b'{"jsonrpc":"2.0","id":3,"method":"tasks.grade","params":{"answer":"6"}}\n',
-    ),
+    "first": _CYCLE,
+    "cycle": _CYCLE,
     "list": (b'{"jsonrpc":"2.0","id":2,"method":"tasks.list","params":{}}\n',),
     "hello": (_HELLO,),
 }
@@ -25,7 +28,7 @@ _SETTLE_S = 0.003  # what a server does behind its last reply counts too
 
 
 def main(kind: str, connections: int, rounds: int, repeats: int, servers: list[str]) -> None:
-    loads = [_Load(server, connections) for server in servers]
+    loads = [_Load(server, connections, first=kind == "first") for server in servers]
     for load in loads:
         load.check(kind)
     best = [float("inf")] * len(loads)
@@ -38,12 +41,13 @@ def main(kind: str, connections: int, rounds: int, repeats: int, servers: list[s
 class _Load:
     """Connections to one server."""
 
-    def __init__(self, server: str, connections: int) -> None:
+    def __init__(self, server: str, connections: int, *, first: bool) -> None:
         pid, port = server.split(":")
         self._threads = f"/proc/{pid}/task"
-        # A first connection comes and goes: until then glibc gives asyncio's read buffer back to the system after
-        # each message and asks for it again, which costs more than everything else.
-        socket.create_connection(("127.0.0.1", int(port))).close()
+        if not first:
+            # Until a first connection has ended, glibc gives asyncio's read buffer back to the system after each
+            # message and asks for it again, which costs a bare server more than all the rest.
+            socket.create_connection(("127.0.0.1", int(port))).close()
         self._sockets = [socket.create_connection(("127.0.0.1", int(port))) for _ in range(connections)]
         for connection in self._sockets:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
