@@ -27,13 +27,12 @@ from benchmarks.parts import (
 
 _TARGETS = {"first": 1.7, "cycle": 1.7, "list": 2.0, "hello": 2.0}
 _NAMES = {
-    "first": "a start and grade cycle, first",
-    "cycle": "a start and grade cycle,",
-    "list": "`tasks.list`,",
-    "hello": "`hello`,",
+    "first": "start and grade, {}, a server's first",
+    "cycle": "start and grade, {}, later ones",
+    "list": "`tasks.list`, {}",
+    "hello": "`hello`, {}",
 }
-# The first one first: a server has it once.
-_LOADS = [(1, "first"), *((connections, kind) for connections in (1, 64) for kind in ("cycle", "list", "hello"))]
+_CONNECTIONS = (1, 64)
 _MESSAGES_A_TURN = 256
 _VARIABLES = {"ours": {"PYTHONPATH": str(ROOT)}}  # an interpreter that has not installed it finds it there
 
@@ -53,9 +52,11 @@ def _figures(python: Path, version: str, folder: Path, *, peer_python: Path | No
         "bare": [python, BARE_SERVER],
         "ours": [python, "-m", "hud.environment.server", "env.py"],
     }
-    best_us: dict[tuple[int, str], dict[str, float]] = {load: {} for load in _LOADS}
+    best_us: dict[tuple[int, str], dict[str, float]] = {
+        (connections, kind): {} for kind in _TARGETS for connections in _CONNECTIONS
+    }
     # A process keeps for life what it was dealt of memory addresses, worth some per cent: each gets several lives.
-    for _ in range(1 if quick else 6):
+    for life in range(2 if quick else 8):
         if peer_python is not None:
             commands["peer"] = [peer_python.with_name("hud"), "serve", "env.py", "--port", str(free_port())]
         with ExitStack() as stack:
@@ -63,14 +64,16 @@ def _figures(python: Path, version: str, folder: Path, *, peer_python: Path | No
                 name: stack.enter_context(serving(command, cwd=folder, variables=_VARIABLES.get(name)))
                 for name, command in commands.items()
             }
-            for load in _LOADS:
+            # A server has its first connections once, so one life begins with one, the next with many.
+            first = (_CONNECTIONS[life % 2], "first")
+            for load in (first, *(load for load in best_us if load[1] != "first")):
                 best = best_us[load]
-                for name, us in _measured(servers, *load, turns=5 if quick else 12).items():
+                for name, us in _measured(servers, *load, turns=4 if quick else 10).items():
                     best[name] = min(best.get(name, us), us)
     for (connections, kind), best in best_us.items():
         report(
             Figure(
-                name=f"{_NAMES[kind]} {connections} connection{'s' * (connections > 1)}, Python {version}",
+                name=f"{_NAMES[kind].format(f'{connections} at once')}, Python {version}",
                 unit="µs",
                 ours=best["ours"],
                 against="bare asyncio server",

@@ -3,7 +3,7 @@
 `python load.py KIND CONNECTIONS ROUNDS REPEATS PID:PORT …` takes the servers in turns, a few milliseconds each. A
 round sends each connection's message, then reads each one's reply. For each server it prints the processor time of a
 round of one connection, in nanoseconds: the best of its turns. KIND is `cycle` (start and grade), `list`, `hello`, or
-`first`: a cycle on the first connection that a server ever has, where the others have another one come and go before.
+`first`: cycles on the first connections that a server ever has, where the others have another one come and go before.
 """
 
 from __future__ import annotations
