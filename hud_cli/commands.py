@@ -222,6 +222,14 @@ GROUPS = {
 
 WORKSTATION = {
     "init": "Scaffold an environment that builds with plain docker build.",
+    "deploy": "Build an environment on a platform and register it by its name.",
+    "sync": "Send task rows to a platform: only what changed.",
+    "env": "Environments on a platform and their versions.",
+    "build": "Builds on a platform: list, follow, cancel.",
+    "platform": "Run a platform on this machine.",
+    "login": "Get an API key through a browser and keep it.",
+    "set": "Keep settings such as HUD_API_KEY=… in ~/.hud/.env.",
+    "project": "Projects of a platform.",
     "doctor": "Say what is there, what is missing, and what to do about it.",
     "cleanup": "List and remove what no living process owns.",
     "completion": "Print or install shell completions.",

@@ -16,7 +16,8 @@ import typer
 
 from hud.errors import UsageError
 from hud.version import __version__
-from hud_cli import cleanup, completion, doctor, init, output
+from hud_cli import build as builds
+from hud_cli import cleanup, completion, deploy, doctor, env, init, login, output, platform, project, settings, sync
 from hud_cli.commands import GROUPS, SERVED, Argument, Command, Option, resolve
 from hud_cli.parser import HELP_FLAGS
 
@@ -28,7 +29,19 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "commands", "run", "usage"]
 
-_ORDER = ("init", "serve", "task", "doctor", "cleanup", "completion", "client", "version")
+_ORDER = (
+    *("init", "serve", "task", "deploy", "sync", "env", "build"),
+    *("platform", "login", "set", "project"),
+    *("doctor", "cleanup", "completion", "client", "version"),
+)
+_GROUP_MODULES = {
+    "sync": sync,
+    "env": env,
+    "build": builds,
+    "platform": platform,
+    "project": project,
+    "completion": completion,
+}
 _TYPES = {"text": str, "flag": bool, "integer": int, "number": float}
 
 # Typer carries its own copy of click from 0.25 on and uses click's before: both give the same classes this way.
@@ -83,29 +96,33 @@ def build(call: Call | None = None) -> Any:
     Args:
         call: Takes the place of running a served command.
     """
-    settings = {"help_option_names": list(reversed(HELP_FLAGS))}
+    shared_settings = {"help_option_names": list(reversed(HELP_FLAGS))}
     app = typer.Typer(
         name="hud",
         help=f"HUD {__version__}: package agent tasks into container images and run them anywhere.",
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        context_settings=settings,
+        context_settings=shared_settings,
     )
     app.callback()(_root)
     groups = {
-        name: typer.Typer(name=name, help=summary, rich_markup_mode=None, context_settings=settings)
+        name: typer.Typer(name=name, help=summary, rich_markup_mode=None, context_settings=shared_settings)
         for name, summary in GROUPS.items()
     }
     for command in SERVED:
         owner = app if len(command.path) == 1 else groups[command.path[0]]
-        owner.command(command.path[-1], context_settings=settings)(_function(command, call or _call))
+        owner.command(command.path[-1], context_settings=shared_settings)(_function(command, call or _call))
     for name, group in groups.items():
         app.add_typer(group, name=name)
-    app.command("init", context_settings=settings)(init.init)
-    app.command("doctor", context_settings=settings)(doctor.doctor)
-    app.command("cleanup", context_settings=settings)(cleanup.cleanup)
-    app.add_typer(completion.app, name="completion")
+    app.command("init", context_settings=shared_settings)(init.init)
+    app.command("doctor", context_settings=shared_settings)(doctor.doctor)
+    app.command("cleanup", context_settings=shared_settings)(cleanup.cleanup)
+    app.command("deploy", context_settings=shared_settings)(deploy.deploy)
+    app.command("login", context_settings=shared_settings)(login.login)
+    app.command("set", context_settings=shared_settings)(settings.set_settings)
+    for name, module in _GROUP_MODULES.items():
+        app.add_typer(module.app, name=name)
     tree: Any = typer.main.get_command(app)
     tree.commands = {name: tree.commands[name] for name in _ORDER}
     return tree

@@ -1,0 +1,1 @@
+"""HTTP to a platform. Only this module imports `httpx`."""

@@ -1,0 +1,44 @@
+"""How a platform runs: one folder and nothing else by default; a database, a bucket and a registry when it grows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["DEFAULT_DATA", "DEFAULT_PORT", "PlatformConfig"]
+
+DEFAULT_DATA = Path("~/.hud/platform")
+DEFAULT_PORT = 8800
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlatformConfig:
+    """Everything that a platform is told from outside.
+
+    Attributes:
+        data: The folder that holds all its state.
+        host: The address to bind.
+        port: The port to bind; 0 takes a free one.
+        url: The address that clients are given, such as that of a proxy in front; None for the one that is bound.
+        database_url: An SQLAlchemy address; None for SQLite in the data folder.
+        blobs_url: An `obstore` address such as `s3://bucket/prefix`; None for files in the data folder.
+        registry: The OCI registry and prefix that images are pushed to, such as `registry.local:5000/hud`, or None.
+        builds_at_once: How many builds run at the same time; further ones wait.
+        build_timeout_s: How long one build may take, its smoke start included.
+        build_memory_mb: Memory of one build's steps, or None for the engine's own limit.
+        upload_limit_bytes: The largest context, packed or not.
+        log_limit_bytes: How much of a build's log is kept; the build goes on beyond it.
+    """
+
+    data: Path
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    url: str | None = None
+    database_url: str | None = None
+    blobs_url: str | None = None
+    registry: str | None = None
+    builds_at_once: int = 2
+    build_timeout_s: float = 3600.0
+    build_memory_mb: int | None = None
+    upload_limit_bytes: int = 20 * 2**30
+    log_limit_bytes: int = 64 * 2**20

@@ -1,0 +1,27 @@
+"""Who a key belongs to, and what this platform can do."""
+
+from __future__ import annotations
+
+from litestar import get
+
+from hud.platform.records import Capabilities, Identity
+from hud.version import __version__
+from hud_platform.backend import Backend
+from hud_platform.keys import Caller
+
+__all__ = ["routes"]
+
+
+@get("/v2/capabilities")
+async def capabilities() -> Capabilities:
+    """What this platform can do beyond the public API."""
+    return Capabilities(server="hud-platform", version=__version__)
+
+
+@get("/v2/auth/me")
+async def me(backend: Backend, caller: Caller) -> Identity:
+    """Whose key this is."""
+    return Identity(user_id="", team_id="", scope=caller.scope, key_name=caller.name)
+
+
+routes = [capabilities, me]
