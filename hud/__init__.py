@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Taskset,
         Trace,
     )
+    from hud.sync.plan import SyncPlan
 
 __all__ = [
     "Client",
@@ -50,6 +51,7 @@ __all__ = [
     "RuntimeTPU",
     "Shared",
     "SubprocessRuntime",
+    "SyncPlan",
     "Task",
     "Taskset",
     "Trace",
@@ -61,6 +63,7 @@ _HOMES = {
     "Client": "hud.client",
     "Environment": "hud.environment.environment",
     "HudError": "hud.errors",
+    "SyncPlan": "hud.sync.plan",
     "connect": "hud.client",
 }
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hud.eval.runtimes.shared import Shared
     from hud.eval.task import Task
     from hud.eval.taskset import Taskset
+    from hud.sync.plan import SyncPlan
 
 __all__ = [
     "ComposeProject",
@@ -40,6 +41,7 @@ __all__ = [
     "Shared",
     "Step",
     "SubprocessRuntime",
+    "SyncPlan",
     "Task",
     "Taskset",
     "Trace",
@@ -63,6 +65,7 @@ _HOMES = {
     "Shared": "hud.eval.runtimes.shared",
     "Step": "hud.eval.run",
     "SubprocessRuntime": "hud.eval.runtimes.process",
+    "SyncPlan": "hud.sync.plan",
     "Task": "hud.eval.task",
     "Taskset": "hud.eval.taskset",
     "Trace": "hud.eval.run",

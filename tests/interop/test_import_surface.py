@@ -14,11 +14,13 @@ from tests.interop.parties import Party
 HERE = {
     "hud": """
         Environment Task Taskset Job Run Grade Trace LocalRuntime SubprocessRuntime DockerRuntime Runtime RuntimeConfig
-        RuntimeResources RuntimeLimits RuntimeGPU RuntimeTPU ComposeProject connect __version__
+        RuntimeResources RuntimeLimits RuntimeGPU RuntimeTPU ComposeProject SyncPlan connect
+        __version__
     """,
     "hud.eval": """
         Task Taskset Job Run Grade Trace LocalRuntime SubprocessRuntime DockerRuntime Runtime RuntimeConfig
-        RuntimeResources RuntimeLimits RuntimeGPU RuntimeTPU ComposeProject rollout Provider Shared
+        RuntimeResources RuntimeLimits RuntimeGPU RuntimeTPU ComposeProject rollout Provider
+        Shared SyncPlan
     """,
     "hud.environment": """
         Environment Answer Capability load_environment PromptArg DataFileArg DataFilesArg DataFileRef GradingArg
@@ -28,8 +30,8 @@ HERE = {
 }
 
 LATER = {
-    "hud": "Chat HUDRuntime HostedRuntime SyncPlan TrainingClient instrument Connection",
-    "hud.eval": "Chat HUDRuntime HostedRuntime SyncPlan ModalRuntime DaytonaRuntime",
+    "hud": "Chat HUDRuntime HostedRuntime TrainingClient instrument Connection",
+    "hud.eval": "Chat HUDRuntime HostedRuntime ModalRuntime DaytonaRuntime",
     "hud.environment": "Workspace Mount MountKind Peer DEFAULT_SYSTEM_MOUNTS WorkspaceRoute",
     "hud.capabilities": "CDPClient CapabilityClient Connection MCPClient RFBClient RobotClient SSHClient",
     "hud.graders": """
