@@ -6,6 +6,7 @@
     ├── EnvironmentLoadError     exit 1   "failure"           the author's source cannot be imported or declares nothing
     ├── HudProtocolError         exit 1   "failure"           an error reply, or a peer that does not speak the protocol
     ├── RuntimeStartError        exit 1   "failure"           a substrate that never became ready
+    ├── PlatformError            exit 1   by its status       a platform that refused, or whose reply cannot be read
     ├── UnreachableError         exit 3   "unreachable"       Docker, an environment or a platform does not answer
     │   └── DeadlineError        exit 3   "timeout"           it did not answer in the time given
     └── NotAuthorisedError       exit 4   "permission_denied" no key or token, or one that is not accepted
@@ -22,10 +23,14 @@ __all__ = [
     "HudProtocolError",
     "NotAuthorisedError",
     "NotFoundError",
+    "PlatformError",
     "RuntimeStartError",
     "UnreachableError",
     "UsageError",
 ]
+
+
+_KINDS = {409: "conflict", 429: "rate_limited"}
 
 
 class HudError(Exception):
@@ -86,6 +91,20 @@ class HudProtocolError(HudError):
 
 class RuntimeStartError(HudError):
     """A substrate (process, container) ended or stayed silent before its control channel answered."""
+
+
+class PlatformError(HudError):
+    """A platform refused a call, is overloaded or broken, or sent a reply that cannot be read.
+
+    Attributes:
+        status: The HTTP status of the reply.
+        kind: "conflict" (409), "rate_limited" (429), "server_error" (500 and above), else "failure".
+    """
+
+    def __init__(self, message: str, *, status: int, kind: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.kind = kind or _KINDS.get(status) or ("server_error" if status >= 500 else "failure")
 
 
 class UnreachableError(HudError):

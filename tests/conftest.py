@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import bench
+from tests import bench, stand_in
 
 
 @pytest.fixture(scope="session")
@@ -58,3 +58,10 @@ def template_image(scaffold: Callable[[str], Path], build_image: Callable[..., s
         return tags[template]
 
     return image
+
+
+@pytest.fixture
+def public_service() -> Iterator[stand_in.PublicService]:
+    """A stand-in of the public service on a loopback port, without projects, environments and tasksets."""
+    with stand_in.serve() as service:
+        yield service
