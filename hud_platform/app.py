@@ -1,53 +1,47 @@
-"""The web application: every route, one shape of error, and the parts that live as long as it does."""
+"""The web application: every route, who may call it, and one shape of error."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from litestar import Litestar
-from litestar.connection import Request
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State
 from litestar.di import Provide
 
 from hud_platform import replies
 from hud_platform.access import authorise, caller_of
-from hud_platform.backend import Backend, open_backend
+from hud_platform.backend import Backend
 from hud_platform.keys import Caller
-from hud_platform.routes import identity
-
-if TYPE_CHECKING:
-    from hud_platform.config import PlatformConfig
+from hud_platform.routes import health, identity, keys, projects
 
 __all__ = ["create_app"]
 
+_BODY_LIMIT_BYTES = 64 * 2**20  # routes that take more say so
 
-def create_app(config: PlatformConfig) -> Litestar:
-    """Make the application; nothing is opened before it starts."""
 
-    @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with open_backend(config) as backend:
-            app.state.backend = backend
-            yield
-
+def create_app(backend: Backend) -> Litestar:
+    """Make the application that answers for an open backend."""
     return Litestar(
-        route_handlers=[*identity.routes],
+        route_handlers=[*identity.routes, *projects.routes, *keys.routes, *health.routes],
+        state=State({"backend": backend}),
         guards=[authorise],
         dependencies={
             "backend": Provide(_backend, sync_to_thread=False),
             "caller": Provide(_caller, sync_to_thread=False),
         },
         exception_handlers=replies.handlers,
-        lifespan=[lifespan],
+        request_max_body_size=_BODY_LIMIT_BYTES,
+        logging_config=None,
         openapi_config=None,
     )
 
 
-def _backend(request: Request[Any, Any, Any]) -> Backend:
-    backend: Backend = request.app.state.backend
+def _backend(scope: dict[str, Any]) -> Backend:
+    backend: Backend = scope["litestar_app"].state.backend
     return backend
 
 
-def _caller(request: Request[Any, Any, Any]) -> Caller:
+def _caller(request: ASGIConnection[Any, Any, Any, Any], backend: Backend) -> Caller:  # noqa: ARG001
+    # Independent dependencies are resolved in a task group, which costs more than a request; one after another in none.
     return caller_of(request)

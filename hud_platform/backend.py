@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from hud_platform import database
+from hud_platform import database as databases
+from hud_platform import facts, projects
 from hud_platform.config import PlatformConfig
+from hud_platform.data_folder import DataFolder, open_folder
+from hud_platform.database import Database, Reader
+from hud_platform.facts import Facts
 from hud_platform.keys import Keyring
+from hud_platform.metrics import Metrics
+from hud_platform.vault import Vault, open_vault
 
 __all__ = ["Backend", "open_backend"]
 
@@ -18,21 +22,61 @@ class Backend:
     """The parts of a running platform.
 
     Attributes:
-        database: Where all records are; `async with backend.database.begin() as connection` is one transaction.
+        config: What it was told from outside.
+        data: The places in its data folder.
+        database: Where all records are: `async with backend.database.begin() as connection` is one writing
+            transaction, `backend.database.connect()` is for reading.
+        reader: Reads of a row or a few, which cost a tenth of those.
         keys: The API keys, with what was looked up lately.
+        vault: Encrypts what is secret at rest.
+        facts: Its own identity.
+        metrics: What it counts.
     """
 
-    def __init__(self, *, config: PlatformConfig, database: AsyncEngine, keys: Keyring) -> None:
+    def __init__(
+        self,
+        *,
+        config: PlatformConfig,
+        data: DataFolder,
+        database: Database,
+        reader: Reader,
+        vault: Vault,
+        facts: Facts,
+    ) -> None:
         self.config = config
+        self.data = data
         self.database = database
-        self.keys = keys
+        self.reader = reader
+        self.keys = Keyring(database, reader)
+        self.vault = vault
+        self.facts = facts
+        self.metrics = Metrics()
+
+    @property
+    def url(self) -> str:
+        """The address that clients are given, without a trailing slash."""
+        return self.config.public_url
 
 
 @asynccontextmanager
 async def open_backend(config: PlatformConfig) -> AsyncIterator[Backend]:
-    """Open every part, and close them in reverse."""
-    engine = database.open_engine(config)
+    """Open every part, the database brought up to date, and close them in reverse.
+
+    Raises:
+        HudError: the data folder, its keys or the database cannot be used.
+    """
+    data = open_folder(config.data)
+    vault = open_vault(data)
+    database = databases.open_database(config, data)
     try:
-        yield Backend(config=config, database=engine, keys=Keyring(engine))
+        await databases.upgrade(database)
+        async with database.begin() as connection:
+            known = await facts.find_or_make(connection)
+            await projects.find_or_make_default(connection)
+        reader = Reader(database, data, is_sqlite=database.dialect.name == "sqlite")
+        try:
+            yield Backend(config=config, data=data, database=database, reader=reader, vault=vault, facts=known)
+        finally:
+            reader.close()
     finally:
-        await engine.dispose()
+        await database.dispose()

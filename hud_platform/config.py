@@ -42,3 +42,11 @@ class PlatformConfig:
     build_memory_mb: int | None = None
     upload_limit_bytes: int = 20 * 2**30
     log_limit_bytes: int = 64 * 2**20
+
+    @property
+    def public_url(self) -> str:
+        """The address that clients are given, without a trailing slash; `port` has to be a real one by then."""
+        if self.url is not None:
+            return self.url.rstrip("/")
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  # read, not bound
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"

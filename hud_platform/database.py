@@ -2,40 +2,166 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy import Connection, Executable, Row, create_engine, event
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import StaticPool
+
+from hud.errors import HudError
+from hud_platform.refusals import Busy
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from hud_platform.config import PlatformConfig
+    from hud_platform.data_folder import DataFolder
 
-__all__ = ["address", "open_engine"]
+__all__ = ["Database", "Reader", "address", "open_database", "upgrade"]
 
 _BUSY_MS = 30_000  # a writer waits its turn this long; another process may be backing the file up
+_MIGRATIONS = Path(__file__).with_name("migrations")
 
 
-def address(config: PlatformConfig) -> str:
+class Database(AsyncEngine):
+    """An engine whose `begin()` is one writing transaction; `connect()` is for reading.
+
+    SQLite has one writer at a time. `begin()` takes that place at once, because a transaction that reads first and
+    writes then would find that somebody else wrote in between (SQLITE_BUSY_SNAPSHOT, which no waiting mends); and
+    writers of this process wait in a queue here, in order, without holding a connection.
+    """
+
+    __slots__ = ("_turn",)
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        super().__init__(engine.sync_engine)
+        self._turn = asyncio.Lock() if engine.dialect.name == "sqlite" else None
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """Open a writing transaction: committed at the end, rolled back by an error.
+
+        Raises:
+            Busy: another writer did not end within half a minute.
+        """
+        turn = _held(self._turn) if self._turn is not None else nullcontext()
+        async with turn, self.connect() as connection:
+            await connection.execution_options(writes=True)
+            async with connection.begin():
+                yield connection
+
+
+class Reader:
+    """Single rows, read with the least that a read can cost.
+
+    An asyncio driver for SQLite passes each step of a statement to a thread and back, which costs ten times what a
+    read of some rows by an index does. Such reads happen here, at once. What reads many rows belongs on
+    `Database.connect()`.
+    """
+
+    def __init__(self, database: Database, folder: DataFolder, *, is_sqlite: bool) -> None:
+        self._database = database
+        self._connection: Connection | None = None
+        if is_sqlite:
+            engine = create_engine(f"sqlite:///{folder.database}", poolclass=StaticPool)
+            event.listen(engine, "connect", _prepare_reader)
+            self._connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+    async def all(self, statement: Executable, parameters: Mapping[str, object] | None = None) -> Sequence[Row[Any]]:
+        """Give the rows of a statement that gives few; one that is kept and bound anew is the cheapest."""
+        if self._connection is not None:
+            return self._connection.execute(statement, parameters).all()
+        async with self._database.connect() as connection:
+            return (await connection.execute(statement, parameters)).all()
+
+    async def one(self, statement: Executable, parameters: Mapping[str, object] | None = None) -> Row[Any] | None:
+        """Give the one row of a statement, or None."""
+        rows = await self.all(statement, parameters)
+        return rows[0] if rows else None
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection.engine.dispose()
+
+
+def address(config: PlatformConfig, folder: DataFolder) -> str:
     """Give the database's SQLAlchemy address, with an asyncio driver."""
     if config.database_url is None:
-        return f"sqlite+aiosqlite:///{config.data.absolute() / 'platform.sqlite'}"
+        return f"sqlite+aiosqlite:///{folder.database}"
     return config.database_url.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
-def open_engine(config: PlatformConfig) -> AsyncEngine:
+def open_database(config: PlatformConfig, folder: DataFolder) -> Database:
     """Open the database; nothing is connected until first use."""
-    engine = create_async_engine(address(config))
+    engine = create_async_engine(address(config, folder))
     if engine.dialect.name == "sqlite":
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-    return engine
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return Database(engine)
+
+
+async def upgrade(database: Database) -> None:
+    """Bring the database's tables to what this version needs: all of it, or nothing.
+
+    Raises:
+        HudError: a newer version of the platform made it.
+    """
+    async with database.begin() as connection:
+        await connection.run_sync(_upgrade)
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    for revision in MigrationContext.configure(connection).get_current_heads():
+        if revision not in known:
+            raise HudError(
+                f"the database is at revision {revision!r}, which this version does not know",
+                hint="pip install --upgrade 'hud-cli[platform]'",
+            )
+    command.upgrade(config, "head")
+
+
+@asynccontextmanager
+async def _held(turn: asyncio.Lock) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(_BUSY_MS / 1000):
+            await turn.acquire()
+    except TimeoutError:
+        raise Busy("the database is busy: another change has not ended", hint="try again in a moment") from None
+    try:
+        yield
+    finally:
+        turn.release()
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver's own habit of beginning transactions leaves out statements that change tables, so that a server
+    # killed in a migration would find half of it; SQLAlchemy's events begin them instead.
+    connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = NORMAL")  # safe in WAL mode against a killed process
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
     cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _prepare_reader(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA query_only = ON")
+    connection.execute("PRAGMA busy_timeout = 1000")  # readers wait for nobody in WAL mode, but for a recovery

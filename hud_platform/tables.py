@@ -1,4 +1,4 @@
-"""The database's tables, for SQLite and PostgreSQL alike. Alembic's migrations make them; a test holds the two together.
+"""The database's tables, for SQLite and PostgreSQL. Alembic's migrations make them; a test holds the two together.
 
 Times are UTC. What is secret is a hash (`api_keys`, `device_logins`) or encrypted (`*_encrypted`), under a key that is
 not in the database.

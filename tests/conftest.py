@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import bench, stand_in
+from tests.platform_process import PlatformProcess
 
 
 @pytest.fixture(scope="session")
@@ -65,3 +66,30 @@ def public_service() -> Iterator[stand_in.PublicService]:
     """A stand-in of the public service on a loopback port, without projects, environments and tasksets."""
     with stand_in.serve() as service:
         yield service
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlatformProcess]:
+    """A running platform that all tests share: `.url`, `.key`, `.data`, and `.client` with the key."""
+    folder = tmp_path_factory.mktemp("platform")
+    process = PlatformProcess(data=folder / "data", home=folder / "home")
+    yield process.start()
+    process.close()
+
+
+@pytest.fixture
+def fresh_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., PlatformProcess]]:
+    """Start a platform of the test's own; what is given besides goes to `hud platform up`."""
+    started: list[PlatformProcess] = []
+
+    def start(*words: str, data: Path | None = None, **variables: str) -> PlatformProcess:
+        folder = tmp_path_factory.mktemp("platform")
+        process = PlatformProcess(
+            data=data or folder / "data", home=folder / "home", words=words, variables=dict(variables)
+        )
+        started.append(process)
+        return process.start()
+
+    yield start
+    for process in started:
+        process.close()

@@ -4,6 +4,20 @@ from __future__ import annotations
 
 import typer
 
+from hud_cli.platform.down import down
+from hud_cli.platform.logs import logs
+from hud_cli.platform.status import status
+from hud_cli.platform.up import up
+
 __all__ = ["app"]
 
-app = typer.Typer(name="platform", help="Run a platform on this machine.", rich_markup_mode=None, context_settings={"help_option_names": ["--help", "-h"]})
+_SETTINGS = {"help_option_names": ["--help", "-h"]}
+
+app = typer.Typer(
+    name="platform",
+    help="Run a platform on this machine: what `hud deploy` and `hud sync tasks` talk to.",
+    rich_markup_mode=None,
+    context_settings=_SETTINGS,
+)
+for _command in (up, down, status, logs):
+    app.command(_command.__name__, context_settings=_SETTINGS)(_command)

@@ -1,0 +1,53 @@
+"""Every request counted, and those that change something or go wrong logged, without query, header or key (PA-14)."""
+
+from __future__ import annotations
+
+import logging
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from litestar.enums import ScopeType
+
+if TYPE_CHECKING:
+    from litestar import Litestar
+    from litestar.types import Message, Receive, Scope, Send
+
+    from hud_platform.metrics import Metrics
+
+__all__ = ["Traffic"]
+
+_log = logging.getLogger("hud_platform.requests")
+_QUIET = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Traffic:
+    """An ASGI application around another one."""
+
+    def __init__(self, app: Litestar, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == ScopeType.WEBSOCKET:
+            await self._app(scope, receive, send)
+            return
+        begun = perf_counter()
+        status = 0
+
+        async def note_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note_status)
+        finally:
+            took_s = perf_counter() - begun
+            method = scope["method"]
+            route = scope.get("path_template") or "unknown"
+            self._metrics.count_request(method, route, status, took_s)
+            if method not in _QUIET or status >= 400:
+                caller = scope.get("caller")
+                who = f"{caller.name!r}" if caller is not None else "-"  # type: ignore[attr-defined]
+                _log.info("%s %s %d %.1f ms %s", method, ascii(scope["path"])[1:-1], status, took_s * 1e3, who)
