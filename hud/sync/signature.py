@@ -20,7 +20,17 @@ from hud.errors import UsageError
 from hud.eval.config import RuntimeConfig
 from hud.eval.task import default_slug
 
-__all__ = ["DIGEST_BYTES", "canonical", "canonical_json", "digest", "settled", "taskset_digest"]
+__all__ = [
+    "DIGEST_BYTES",
+    "canonical",
+    "canonical_json",
+    "digest",
+    "fast_json",
+    "settled",
+    "settled_config",
+    "sha1",
+    "taskset_digest",
+]
 
 DIGEST_BYTES = 20
 
@@ -56,7 +66,12 @@ def canonical(row: Mapping[str, Any]) -> bytes:
 
 def digest(row: Mapping[str, Any]) -> bytes:
     """Give the SHA-1 of a row's canonical form, 20 bytes: rows are equal when their digests are."""
-    return hashlib.sha1(canonical(row), usedforsecurity=False).digest()
+    return sha1(canonical(row))
+
+
+def sha1(form: bytes) -> bytes:
+    """Give the digest of a row whose canonical form is at hand."""
+    return hashlib.sha1(form, usedforsecurity=False).digest()
 
 
 def taskset_digest(digests: Mapping[str, bytes]) -> str:
@@ -83,8 +98,12 @@ def settled(row: Mapping[str, Any]) -> dict[str, Any]:
     for name in _OBJECTS:
         if (value := row.get(name)) is not None:
             fields[name] = value
-    if (config := row.get("runtime_config")) and (config := _settled_config(canonical_json(config))):
-        fields["runtime_config"] = config
+    if config := row.get("runtime_config"):
+        known = settled_config(config)
+        if known is None:  # a newer client's: taken as it is
+            fields["runtime_config"] = config
+        elif known:
+            fields["runtime_config"] = known
     if (verifier := row.get("verifier")) is not None:
         inner = settled(verifier)
         inner["slug"] = verifier.get("slug") or default_slug(inner["id"], inner["args"])
@@ -98,12 +117,8 @@ def canonical_json(value: object) -> bytes:
     Raises:
         UsageError: JSON cannot carry it.
     """
-    try:
-        encoded = _fast(value)
-        if not (_NULL in encoded or _SMALL in encoded or _exponent(encoded)):
-            return encoded
-    except (TypeError, ValueError, RecursionError):
-        pass  # json says what is wrong with it, or takes keys that are numbers
+    if (encoded := fast_json(value)) is not None:
+        return encoded
     try:
         return _exact(value).encode()
     except UnicodeEncodeError as error:
@@ -116,13 +131,26 @@ def canonical_json(value: object) -> bytes:
         ) from error
 
 
-@lru_cache(maxsize=1024)  # rows share a handful of them
-def _settled_config(encoded: bytes) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads(encoded)
+def fast_json(value: object) -> bytes | None:
+    """Give the same as `canonical_json` where that takes little time, else None; `msgspec` structs are objects here."""
     try:
-        config = RuntimeConfig.from_dict(config).to_dict()
-    except UsageError:  # a newer client's: compared as it is
-        return config
+        encoded = _fast(value)
+    except (TypeError, ValueError, RecursionError):  # json says what is wrong with it, or takes keys that are numbers
+        return None
+    return None if _NULL in encoded or _SMALL in encoded or _exponent(encoded) else encoded
+
+
+def settled_config(config: object) -> dict[str, Any] | None:
+    """Give a runtime config in its one form, for reading alone; None when it is none that this client knows."""
+    return _settled_config(canonical_json(config))
+
+
+@lru_cache(maxsize=1024)  # rows share a handful of them
+def _settled_config(encoded: bytes) -> dict[str, Any] | None:
+    try:
+        config = RuntimeConfig.from_dict(json.loads(encoded)).to_dict()
+    except UsageError:
+        return None
     for name, limit in config.get("limits", {}).items():
         if isinstance(limit, float) and limit.is_integer():
             config["limits"][name] = int(limit)
