@@ -65,7 +65,7 @@ def readable(text: str) -> str:
 def lowered(text: str) -> str:
     """Give a sentence as a part of another: without its full stop and its first capital, but for an acronym's."""
     text = text.strip().rstrip(".")
-    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+    return text[:1].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text
 
 
 def _of_key(status: int, said: str | None, hint: str | None, *, call: str, address: str) -> HudError:
@@ -101,7 +101,7 @@ def _detail(detail: object) -> str | None:
     if not detail:
         return None
     if isinstance(detail, str):
-        return readable(detail.strip()) or None
+        return readable(lowered(detail)) or None
     if isinstance(detail, list):
         return readable("; ".join(_problem(item) for item in detail))
     if isinstance(detail, dict) and isinstance(detail.get("message"), str):

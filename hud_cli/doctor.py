@@ -27,7 +27,6 @@ ENGINE_LIMIT_S = 10.0
 PLATFORM_LIMIT_S = 3.0
 LOW_DISK_BYTES = 5 * 10**9
 LOW_MEMORY_BYTES = 2 * 10**9
-DEFAULT_PLATFORM = "https://api.hud.ai"
 DEPENDENCIES = ("typer", "rich", "docker", "httpx", "tomli", "watchfiles")
 
 _NO_LIMIT_BYTES = 1 << 60  # how cgroup v1 says that there is no limit: the largest page-aligned integer
@@ -77,36 +76,16 @@ def examine() -> Iterator[Finding]:
     yield _disk("disk here", Path.cwd())
     yield _memory()
     yield _cgroup()
-    key = setting("HUD_API_KEY")
+    from hud.settings import find
+
+    key = find("HUD_API_KEY")
     yield Finding(
         name="API key",
         status="ok" if key else "missing",
         detail="HUD_API_KEY is set" if key else "HUD_API_KEY is not set",
         hint=None if key else "only a platform needs one: export HUD_API_KEY=…, or put it into ~/.hud/.env",
     )
-    yield _platform(setting("HUD_API_URL"), has_key=bool(key))
-
-
-def setting(name: str) -> str | None:
-    """Give a setting: of the process environment, ./.env, or ~/.hud/.env, in this order."""
-    if value := os.environ.get(name):
-        return value
-    for path in (Path(".env"), Path.home() / ".hud" / ".env"):
-        try:
-            lines = path.read_text("utf-8", errors="replace").splitlines()
-        except OSError:
-            continue
-        for line in lines:
-            key, equals, value = line.strip().removeprefix("export ").partition("=")
-            if equals and key.strip() == name and (value := _unquoted(value.strip())):
-                return value
-    return None
-
-
-def _unquoted(value: str) -> str:
-    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-        return value[1:-1]
-    return value.partition(" #")[0].rstrip()
+    yield _platform(find("HUD_API_URL"), has_key=bool(key))
 
 
 def _python() -> Finding:
@@ -254,7 +233,9 @@ def _platform(url: str | None, *, has_key: bool) -> Finding:
             detail="none is configured",
             hint="only deploying and hosted runs need one: export HUD_API_URL=…",
         )
-    url = url or DEFAULT_PLATFORM
+    from hud.settings import PUBLIC_ADDRESSES
+
+    url = url or PUBLIC_ADDRESSES["HUD_API_URL"]
     problem = _reach(url)
     return Finding(
         name="platform",
