@@ -181,13 +181,14 @@ class Http:
         if self._key is not None and with_key:
             sent["Authorization"] = f"Bearer {self._key}"
         if size_bytes is not None:
-            sent["Content-Length"] = str(size_bytes)
+            sent["Content-Length"] = str(size_bytes)  # without it a body in pieces travels chunked
         return _Call(
             method=method,
             url=url,
             params=_query(params),
             headers=sent,
             content=content,
+            size_bytes=size_bytes,
             secret=self._key if with_key else None,
             timeout_s=DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s,
             again=again,
@@ -201,7 +202,7 @@ class Http:
         """
         waits = Waits(self._retry_limit_s)
         while True:
-            body = _Body(call.content)
+            body = _Body(call)
             response, failure = None, None
             try:
                 response = self._once(call, body, stream=stream)
@@ -269,6 +270,7 @@ class _Call:
     params: list[tuple[str, str | int | float | bool | None]]
     headers: httpx.Headers
     content: Content | None
+    size_bytes: int | None
     secret: str | None
     timeout_s: float
     again: bool
@@ -283,24 +285,36 @@ class _Call:
 
 
 class _Body:
-    """One sending of a body, which knows whether another is possible."""
+    """One sending of a call's body, which knows whether another is possible."""
 
-    def __init__(self, content: Content | None) -> None:
-        self._content = content
+    def __init__(self, call: _Call) -> None:
+        self._call = call
         self._begun = False
 
     @property
     def can_be_sent_again(self) -> bool:
-        return not self._begun or not isinstance(self._content, Iterator)
+        return not self._begun or not isinstance(self._call.content, Iterator)
 
     def pieces(self) -> bytes | Iterator[bytes] | None:
-        if self._content is None or isinstance(self._content, bytes):
-            return self._content
-        return self._read(self._content() if callable(self._content) else self._content)
+        content = self._call.content
+        if content is None or isinstance(content, bytes):
+            return content
+        return self._read(content() if callable(content) else content)
 
     def _read(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         self._begun = True
-        yield from pieces
+        size_bytes = self._call.size_bytes
+        sent_bytes = 0
+        for piece in pieces:
+            sent_bytes += len(piece)
+            if size_bytes is not None and sent_bytes > size_bytes:
+                break
+            yield piece
+        if size_bytes not in (None, sent_bytes):
+            raise HudError(
+                f"what {self._call.name} sends is not the {size_bytes} bytes that were announced",
+                hint="a file changed while it was sent: run the command again",
+            )
 
 
 @contextmanager
@@ -314,7 +328,7 @@ def _translated(call: _Call) -> Iterator[None]:
     except httpx.TimeoutException as error:
         message = f"{call.name} was not answered within {call.timeout_s:g} s"
         raise DeadlineError(message, hint=_HINT_UNREACHABLE) from error
-    except httpx.LocalProtocolError as error:  # such as a file that shrank while it was sent
+    except httpx.LocalProtocolError as error:
         raise HudError(f"{call.name} cannot be sent: {lowered(str(error))}") from error
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise UsageError(f"{without_query(call.url)!r} is no http address", hint="hud set HUD_API_URL=…") from error

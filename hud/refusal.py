@@ -105,7 +105,7 @@ def _detail(detail: object) -> str | None:
     if isinstance(detail, list):
         return readable("; ".join(_problem(item) for item in detail))
     if isinstance(detail, dict) and isinstance(detail.get("message"), str):
-        return readable(detail["message"])
+        return readable(lowered(detail["message"]))
     return readable(json.dumps(detail, ensure_ascii=False))
 
 

@@ -403,7 +403,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, document: object, headers: Mapping[str, str]) -> None:
         body = document if isinstance(document, bytes) else b"" if document is None else json.dumps(document).encode()
-        self.send_response(status)
+        self.send_response_only(status)  # without a Date, so that a script may have one
         for name, value in {"Content-Type": "application/json", **headers}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
