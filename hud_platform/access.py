@@ -6,36 +6,41 @@ Without it, reading needs `read` and everything else `write`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from hud.errors import NotAuthorisedError
 from hud_platform.refusals import Forbidden
 
 if TYPE_CHECKING:
-    from litestar.connection import ASGIConnection
-    from litestar.handlers import BaseRouteHandler
+    from litestar.types import ASGIApp, Receive, Send
 
     from hud.platform.records import Scope
     from hud_platform.backend import Backend
     from hud_platform.keys import Caller
 
-__all__ = ["authorise", "bearer", "caller_of", "require"]
+__all__ = ["authorising", "bearer", "require"]
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-async def authorise(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Find the caller and keep it as `connection.state.caller`; a Litestar guard.
+def authorising(backend: Backend) -> Callable[[ASGIApp], ASGIApp]:
+    """Make a Litestar middleware that finds the caller and keeps it as `scope["caller"]`.
 
-    Raises:
-        NotAuthorisedError: no key, or one that is not known.
-        Forbidden: its scope does not reach.
+    A guard would do the same, but Litestar copies the route's handler for each call of one.
     """
-    if handler.opt.get("open"):
-        return
-    backend: Backend = connection.app.state.backend
-    wanted: Scope = handler.opt.get("scope") or ("read" if connection.scope.get("method") in _READING else "write")
-    connection.scope["caller"] = await require(backend, bearer(connection), wanted)  # type: ignore[typeddict-unknown-key]
+
+    def around(app: ASGIApp) -> ASGIApp:
+        async def authorise(scope: Any, receive: Receive, send: Send) -> None:
+            options = scope["route_handler"].opt
+            if not options.get("open"):
+                wanted: Scope = options.get("scope") or ("read" if scope.get("method") in _READING else "write")
+                scope["caller"] = await require(backend, bearer(scope), wanted)
+            await app(scope, receive, send)
+
+        return authorise
+
+    return around
 
 
 async def require(backend: Backend, key: str, scope: Scope) -> Caller:
@@ -58,16 +63,10 @@ async def require(backend: Backend, key: str, scope: Scope) -> Caller:
     return caller
 
 
-def bearer(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
-    """Give the key that a request carries in its header, or an empty string."""
-    for name, value in connection.scope["headers"]:
+def bearer(scope: Any) -> str:
+    """Give the key that a request carries in its header, or an empty string; `scope` is ASGI's."""
+    for name, value in scope["headers"]:
         if name == b"authorization":
             kind, _, key = value.decode("latin-1").partition(" ")
             return key.strip() if kind.lower() == "bearer" else ""
     return ""
-
-
-def caller_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Caller:
-    """Give the caller that `authorise` found."""
-    caller: Caller = connection.scope["caller"]  # type: ignore[typeddict-item]
-    return caller

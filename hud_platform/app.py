@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Litestar
-from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import Provide
 
 from hud_platform import replies
-from hud_platform.access import authorise, caller_of
+from hud_platform.access import authorising
 from hud_platform.backend import Backend
 from hud_platform.keys import Caller
 from hud_platform.routes import health, identity, keys, projects
@@ -22,12 +21,16 @@ _BODY_LIMIT_BYTES = 64 * 2**20  # routes that take more say so
 
 def create_app(backend: Backend) -> Litestar:
     """Make the application that answers for an open backend."""
+
+    def give_backend() -> Backend:
+        return backend
+
     return Litestar(
         route_handlers=[*identity.routes, *projects.routes, *keys.routes, *health.routes],
         state=State({"backend": backend}),
-        guards=[authorise],
+        middleware=[authorising(backend)],
         dependencies={
-            "backend": Provide(_backend, sync_to_thread=False),
+            "backend": Provide(give_backend, sync_to_thread=False),
             "caller": Provide(_caller, sync_to_thread=False),
         },
         exception_handlers=replies.handlers,
@@ -37,11 +40,7 @@ def create_app(backend: Backend) -> Litestar:
     )
 
 
-def _backend(scope: dict[str, Any]) -> Backend:
-    backend: Backend = scope["litestar_app"].state.backend
-    return backend
-
-
-def _caller(request: ASGIConnection[Any, Any, Any, Any], backend: Backend) -> Caller:  # noqa: ARG001
-    # Independent dependencies are resolved in a task group, which costs more than a request; one after another in none.
-    return caller_of(request)
+def _caller(scope: dict[str, Any], backend: Backend) -> Caller:  # noqa: ARG001
+    # Two dependencies that do not need each other are resolved in a task group, which costs more than a whole request.
+    caller: Caller = scope["caller"]
+    return caller

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Database", "Reader", "address", "open_database", "upgrade"]
 
 _BUSY_MS = 30_000  # a writer waits its turn this long; another process may be backing the file up
+_MOST_REMEMBERED = 10_000
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 
@@ -57,24 +58,37 @@ class Reader:
     """Single rows, read with the least that a read can cost.
 
     An asyncio driver for SQLite passes each step of a statement to a thread and back, which costs ten times what a
-    read of some rows by an index does. Such reads happen here, at once. What reads many rows belongs on
+    read of some rows by an index does. Such reads happen here, at once, and are remembered until anybody, in this
+    process or another, changes the database: SQLite tells that in some microseconds. What reads many rows belongs on
     `Database.connect()`.
     """
 
     def __init__(self, database: Database, folder: DataFolder, *, is_sqlite: bool) -> None:
         self._database = database
         self._connection: Connection | None = None
+        self._cursor: Any = None
+        self._remembered: dict[tuple[object, ...], Sequence[Row[Any]]] = {}
+        self._version = 0
         if is_sqlite:
             engine = create_engine(f"sqlite:///{folder.database}", poolclass=StaticPool)
             event.listen(engine, "connect", _prepare_reader)
             self._connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            self._cursor = self._connection.connection.cursor()
 
     async def all(self, statement: Executable, parameters: Mapping[str, object] | None = None) -> Sequence[Row[Any]]:
-        """Give the rows of a statement that gives few; one that is kept and bound anew is the cheapest."""
-        if self._connection is not None:
-            return self._connection.execute(statement, parameters).all()
-        async with self._database.connect() as connection:
-            return (await connection.execute(statement, parameters)).all()
+        """Give the rows of a statement that gives few; keep the statement in a constant and bind what changes."""
+        if self._connection is None:
+            async with self._database.connect() as connection:
+                return (await connection.execute(statement, parameters)).all()
+        version = self._cursor.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._version or len(self._remembered) >= _MOST_REMEMBERED:
+            self._remembered.clear()
+            self._version = version
+        key = (statement, *(parameters or {}).values())
+        rows = self._remembered.get(key)
+        if rows is None:
+            rows = self._remembered[key] = self._connection.execute(statement, parameters).all()
+        return rows
 
     async def one(self, statement: Executable, parameters: Mapping[str, object] | None = None) -> Row[Any] | None:
         """Give the one row of a statement, or None."""
@@ -82,6 +96,7 @@ class Reader:
         return rows[0] if rows else None
 
     def close(self) -> None:
+        """Close what it reads with."""
         if self._connection is not None:
             self._connection.close()
             self._connection.engine.dispose()

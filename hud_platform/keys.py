@@ -34,6 +34,8 @@ _LONGEST_KEY = 256
 _BELIEVED_S = 1.0
 _MOST_REMEMBERED = 10_000
 
+_RANKS = {scope: rank for rank, scope in enumerate(get_args(Scope))}
+
 _BY_HASH = select(api_keys.c.id, api_keys.c.name, api_keys.c.scope).where(
     api_keys.c.hash == bindparam("hash"), api_keys.c.revoked_at.is_(None)
 )
@@ -49,8 +51,7 @@ class Caller:
 
     def may(self, scope: Scope) -> bool:
         """Whether the key's scope includes this one."""
-        order = get_args(Scope)
-        return order.index(self.scope) >= order.index(scope)
+        return _RANKS[self.scope] >= _RANKS[scope]
 
 
 class Keyring:

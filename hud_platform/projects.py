@@ -6,7 +6,7 @@ import re
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, bindparam, func, select
 
 from hud.errors import NotFoundError, UsageError
 from hud.platform.records import ProjectCapabilities, ProjectRecord
@@ -18,13 +18,16 @@ from hud_platform.times import now
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from hud_platform.database import Reader
     from hud_platform.keys import Caller
 
-__all__ = ["create", "find_or_make_default", "listed", "record", "resolve"]
+__all__ = ["create", "find_or_make_default", "listed", "read", "record", "resolve"]
 
 _DEFAULT_NAME = "default"
 _LONGEST_NAME = 255
 _LONGEST_DESCRIPTION = 10_000
+
+_BY_ID = select(projects).where(projects.c.id == bindparam("id"))
 
 
 async def find_or_make_default(connection: AsyncConnection) -> Row[Any]:
@@ -45,11 +48,17 @@ async def resolve(connection: AsyncConnection, project_id: str | None) -> Row[An
     """
     if project_id is None:
         return (await connection.execute(select(projects).where(projects.c.is_default))).one()
-    wanted = select(projects).where(projects.c.id == ids.parse(project_id, "project"))
-    row = (await connection.execute(wanted)).one_or_none()
-    if row is None:
-        raise NotFoundError(f"no project has the id {project_id!r}", hint="hud project list")
-    return row
+    row = (await connection.execute(_BY_ID, {"id": ids.parse(project_id, "project")})).one_or_none()
+    return _found(row, project_id)
+
+
+async def read(reader: Reader, project_id: str) -> Row[Any]:
+    """Give the row of a project.
+
+    Raises:
+        NotFoundError: there is no such project.
+    """
+    return _found(await reader.one(_BY_ID, {"id": ids.parse(project_id, "project")}), project_id)
 
 
 async def create(connection: AsyncConnection, *, name: str, description: str | None) -> Row[Any]:
@@ -96,6 +105,12 @@ def record(row: Row[Any], caller: Caller) -> ProjectRecord:
         capabilities=ProjectCapabilities(create=caller.may("write")),
         description=row.description,
     )
+
+
+def _found(row: Row[Any] | None, project_id: str) -> Row[Any]:
+    if row is None:
+        raise NotFoundError(f"no project has the id {project_id!r}", hint="hud project list")
+    return row
 
 
 def _normalised(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import logging.handlers
@@ -151,6 +152,7 @@ class _Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,  # it would log queries, and with them keys (PA-14)
                 server_header=False,
+                proxy_headers=backend.config.url is not None,  # whoever is in front says who asks
                 backlog=_BACKLOG,
                 timeout_graceful_shutdown=_GRACE_S,
                 timeout_keep_alive=75,
@@ -161,6 +163,9 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self._ready()
+        # What is loaded now stays: the collector need not walk through it again and again.
+        gc.collect()
+        gc.freeze()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         _log.info("stopping")

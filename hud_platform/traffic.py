@@ -38,7 +38,12 @@ class Traffic:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-            await send(message)
+            try:
+                await send(message)
+            except RuntimeError as error:
+                # uvloop says so of a connection whose client left a moment ago; nobody is there to be answered.
+                if "closed" not in str(error):
+                    raise
 
         try:
             await self._app(scope, receive, note_status)

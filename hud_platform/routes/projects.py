@@ -41,8 +41,7 @@ async def list_projects(
 @get("/v2/projects/{project_id:str}")
 async def read_project(backend: Backend, caller: Caller, project_id: str) -> ProjectRecord:
     """One project."""
-    async with backend.database.connect() as connection:
-        return projects.record(await projects.resolve(connection, project_id), caller)
+    return projects.record(await projects.read(backend.reader, project_id), caller)
 
 
 @post("/v2/projects")
