@@ -42,9 +42,11 @@ __all__ = [
     "ProjectRecord",
     "RevisionRecord",
     "Scope",
+    "TaskRecord",
     "TaskUploadReply",
     "TasksetName",
     "TasksetRecord",
+    "TasksetSignatures",
     "VersionRecord",
 ]
 
@@ -372,6 +374,30 @@ class TasksetRecord:
     digest: str | None = None
     tasks: int | None = None
     created_at: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskRecord:
+    """A task row as an export has it: `name` is its slug, `scenario` the id of its template."""
+
+    name: str
+    env: str
+    scenario: str
+    args: dict[str, Any] | None = None
+    validation: list[dict[str, Any]] | None = None
+    agent_config: dict[str, Any] | None = None
+    columns: dict[str, Any] | None = None
+    runtime_config: dict[str, Any] | None = None
+    verifier: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TasksetSignatures:
+    """The digests of a taskset's rows, in hexadecimal digits by slug, and its own (extension)."""
+
+    revision: int
+    digest: str
+    tasks: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,6 +52,7 @@ class _Record(msgspec.Struct):
 _decode_row = msgspec.json.Decoder(_Row).decode
 _decode_record = msgspec.json.Decoder(_Record).decode
 _decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
 _NOTHING: _Object = {}
 
 
@@ -103,16 +104,15 @@ def client_row(record: Mapping[str, Any]) -> dict[str, Any]:
     return {"slug": record["name"], **settled(row)}
 
 
-def upload_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what an upload says of a client row; the verifier stays as it is."""
-    fields = settled(row)
-    return {
-        "name": row["slug"],
-        "env": {"name": fields.pop("env")},
-        "task_id": fields.pop("id"),
-        "args": fields.pop("args"),
-        **fields,
-    }
+def upload_row(row: Mapping[str, Any]) -> bytes:
+    """Give the JSON that an upload says a client row in; the verifier stays as it is.
+
+    Args:
+        row: With what is set and nothing else, as `LocalRows.rows` gives it.
+    """
+    fields = dict(row)
+    named = {"name": fields.pop("slug"), "env": {"name": fields.pop("env")}, "task_id": fields.pop("id")}
+    return _encode({**named, **fields})
 
 
 def _is_plain(config: _Object | None) -> bool:

@@ -10,6 +10,7 @@ import json
 import math
 import os
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -19,6 +20,7 @@ from hud.environment.source import collect_tasks
 from hud.errors import HudError, NotFoundError, UsageError
 from hud.eval.task import Task
 from hud.sync.difference import path_text
+from hud.sync.export import csv_rows
 from hud.sync.records import signed_row
 from hud.sync.signature import digest, settled
 
@@ -54,13 +56,13 @@ class LocalRows:
         places = [(index, slug) for index, slug in enumerate(self.digests) if slug in wanted]
         found = self._read([index for index, _ in places])
         for (_, slug), row in zip(places, found, strict=True):
-            if row is None or digest(row) != self.digests[slug]:
+            if not _is_row(row, self.digests[slug]):
                 raise HudError(f"{self.source} has changed while it was synced: task {slug!r}", hint="sync it again")
             yield {"slug": slug, **settled(row)}
 
 
 def load(source: str | os.PathLike[str]) -> LocalRows:
-    """Read the rows of a `.py` file, a folder, a `.json` or a `.jsonl` file; Python source is imported.
+    """Read the rows of a `.py` file, a folder, a `.json`, `.jsonl` or exported `.csv` file; Python source is imported.
 
     Raises:
         NotFoundError: there is no such source.
@@ -69,8 +71,8 @@ def load(source: str | os.PathLike[str]) -> LocalRows:
         EnvironmentLoadError: the source fails while it is imported.
     """
     text = os.fspath(source)
-    if text.endswith((".json", ".jsonl")) and not os.path.isdir(text):
-        return _of_lines(text) if text.endswith(".jsonl") else _of_document(text)
+    if text.endswith(tuple(_READERS)) and not os.path.isdir(text):
+        return _READERS[os.path.splitext(text)[1]](text)
     return _of_tasks(text, collect_tasks(text))
 
 
@@ -103,7 +105,7 @@ def _of_lines(path: str) -> LocalRows:
         with _opened(path) as file:
             for index in indexes:
                 file.seek(offsets[index])
-                yield _read_again(file.readline())
+                yield _decoded(file.readline())
 
     return LocalRows(path, digests, read)
 
@@ -121,9 +123,26 @@ def _of_document(path: str) -> LocalRows:
     def read(indexes: list[int]) -> Iterator[Any]:
         items = _items(path)
         for index in indexes:
-            yield _read_again(bytes(items[index])) if index < len(items) else None
+            yield _decoded(bytes(items[index])) if index < len(items) else None
 
     return LocalRows(path, digests, read)
+
+
+def _of_table(path: str) -> LocalRows:
+    with _opened(path) as file:
+        content = file.read().removeprefix(_BOM)
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
+    rows = [_client_row(row, place) for place, row in csv_rows(text, path)]
+    numbers = Counter(row["slug"] for row in rows)
+    _refuse_repeats([slug for slug, number in numbers.items() if number > 1], path)
+    digests = {row["slug"]: digest(row) for row in rows}
+    return LocalRows(path, digests, lambda indexes: [rows[index] for index in indexes])
+
+
+_READERS = {".json": _of_document, ".jsonl": _of_lines, ".csv": _of_table}
 
 
 def _items(path: str) -> list[msgspec.Raw]:
@@ -150,11 +169,20 @@ def _opened(path: str) -> Any:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _read_again(text: bytes) -> Any:
+def _decoded(text: bytes) -> Any:
+    """Give what was decoded once before; None for what no longer can be."""
     try:
-        return _client_row(json.loads(text), "")
-    except (UsageError, ValueError, RecursionError):
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _is_row(row: Any, signature: bytes) -> bool:
+    """Whether this is still the row with that digest."""
+    try:
+        return digest(row) == signature
+    except (UsageError, TypeError, KeyError, AttributeError):  # not even a row
+        return False
 
 
 def _closely(text: bytes, place: str) -> tuple[str, bytes]:

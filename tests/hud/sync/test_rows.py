@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +131,11 @@ def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:
 def test_hostile_files_are_refused_or_empty(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    try:
+    if content in (b"", b"[]") and len(content) == (0 if name == "tasks.jsonl" else 2):
         assert len(load(path)) == 0
-    except UsageError as error:
-        assert str(path) in error.message
+    else:
+        with pytest.raises(UsageError, match=re.escape(str(path))):
+            load(path)
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_no_part_of_a_row(tmp_path: Path) -> None:
