@@ -6,9 +6,9 @@ Source: platform API specification, section 5.
 from __future__ import annotations
 
 from dataclasses import replace
-from uuid import UUID
 
 from hud.errors import PlatformError
+from hud.names import dashed
 from hud.platform.client import Platform
 from hud.platform.link import LinkScope
 from hud.platform.records import Identity
@@ -23,14 +23,14 @@ def me(platform: Platform) -> Identity:
         HudError: as `Platform.call`.
     """
     identity = platform.call("GET", "/auth/me", into=Identity)
-    try:
-        return replace(identity, user_id=str(UUID(identity.user_id)), team_id=str(UUID(identity.team_id)))
-    except ValueError:
+    user_id, team_id = dashed(identity.user_id), dashed(identity.team_id)
+    if user_id is None or team_id is None:
         raise PlatformError(
             f"{platform.origin} says that the key is of {identity.user_id!r} in {identity.team_id!r}: these are no ids",
             status=200,
             hint="does HUD_API_URL name a HUD platform?",
-        ) from None
+        )
+    return replace(identity, user_id=user_id, team_id=team_id)
 
 
 def scope(platform: Platform, identity: Identity) -> LinkScope:

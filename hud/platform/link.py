@@ -13,10 +13,10 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from uuid import UUID
 
 from hud import files
 from hud.errors import HudError
+from hud.names import dashed
 
 __all__ = ["Link", "LinkScope", "read", "save"]
 
@@ -156,11 +156,8 @@ def _link(folder: Path, path: Path, document: dict[str, Any]) -> Link:
 
 
 def _identifier(path: Path, name: str, value: object) -> str:
-    try:
-        if isinstance(value, str):
-            return str(UUID(value))
-    except ValueError:
-        pass
+    if isinstance(value, str) and (identifier := dashed(value)) is not None:
+        return identifier
     raise HudError(f"{path}: {name} is no id: {value!r}", hint=f"mend it, or unlink the folder: rm {path}")
 
 

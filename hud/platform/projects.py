@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import NamedTuple
-from uuid import UUID
 
 from hud.errors import NotAuthorisedError, NotFoundError, UsageError
-from hud.names import normalise
+from hud.names import dashed, normalise
 from hud.platform.client import PAGE_ROWS, Platform
 from hud.platform.link import Link
 from hud.platform.records import Page, ProjectRecord
@@ -79,9 +78,8 @@ def _selection(reference: str | None, link: Link, settings: Settings) -> _Select
 
 
 def _found(platform: Platform, selection: _Selection) -> ProjectRecord:
-    try:
-        identifier = str(UUID(selection.reference))
-    except ValueError:
+    identifier = dashed(selection.reference)
+    if identifier is None:
         return _named(platform, selection)
     try:
         return platform.call("GET", f"/projects/{identifier}", into=ProjectRecord)
