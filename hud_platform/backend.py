@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from hud_platform import database as databases
 from hud_platform import facts, projects
+from hud_platform.build_log import Logs
 from hud_platform.config import PlatformConfig
 from hud_platform.data_folder import DataFolder, open_folder
 from hud_platform.database import Database, Reader
@@ -14,6 +16,9 @@ from hud_platform.facts import Facts
 from hud_platform.keys import Keyring
 from hud_platform.metrics import Metrics
 from hud_platform.vault import Vault, open_vault
+
+if TYPE_CHECKING:
+    from hud_platform.build_workflow import Builds
 
 __all__ = ["Backend", "open_backend"]
 
@@ -31,7 +36,11 @@ class Backend:
         vault: Encrypts what is secret at rest.
         facts: Its own identity.
         metrics: What it counts.
+        logs: The logs of builds.
+        builds: The builds under way; there once `build_workflow.running_builds` runs them.
     """
+
+    builds: Builds
 
     def __init__(
         self,
@@ -51,6 +60,7 @@ class Backend:
         self.vault = vault
         self.facts = facts
         self.metrics = Metrics()
+        self.logs = Logs(data.builds)
 
     @property
     def url(self) -> str:

@@ -179,7 +179,13 @@ class _Client:
 
 
 async def _client() -> _Client:
-    return await asyncio.to_thread(_find_client)
+    global _found
+    if _found is None:
+        _found = await asyncio.to_thread(_find_client)
+    return _found
+
+
+_found: _Client | None = None  # one that was found stays; one that is missing may be installed meanwhile
 
 
 def _find_client() -> _Client:

@@ -25,7 +25,8 @@ class PlatformConfig:
         registry: The OCI registry and prefix that images are pushed to, such as `registry.local:5000/hud`, or None.
         builds_at_once: How many builds run at the same time; further ones wait.
         build_timeout_s: How long one build may take, its smoke start included.
-        build_memory_mb: Memory of one build's steps, or None for the engine's own limit.
+        build_memory_mb: Memory of one process of a build's steps, or None for no limit; engines before 23 have none.
+        free_disk_mb: Disk that builds leave free; one that would not, ends.
         upload_limit_bytes: The largest context, packed or not.
         log_limit_bytes: How much of a build's log is kept; the build goes on beyond it.
     """
@@ -40,6 +41,7 @@ class PlatformConfig:
     builds_at_once: int = 2
     build_timeout_s: float = 3600.0
     build_memory_mb: int | None = None
+    free_disk_mb: int = 1024
     upload_limit_bytes: int = 20 * 2**30
     log_limit_bytes: int = 64 * 2**20
 
