@@ -22,6 +22,7 @@ from hud.eval.termination import sigterm_cancels
 
 if TYPE_CHECKING:
     from hud.eval.run import Run
+    from hud.platform.records import TaskRecord
 
 __all__ = ["Taskset"]
 
@@ -79,6 +80,26 @@ class Taskset:
         if not os.path.isdir(path) and not os.fspath(path).endswith(".py"):
             raise UsageError(f"{os.fspath(path)} is no Python source", hint="use Taskset.from_file for JSON")
         return cls.from_file(path)
+
+    @classmethod
+    def from_api(cls, reference: str) -> Taskset:
+        """Load a taskset of the configured platform by its name or id, with its name and id.
+
+        Raises:
+            UsageError: there is none (it is a `ValueError`), or it has a row that cannot be used here.
+            NotAuthorisedError: there is no key, or one that is not accepted.
+            PlatformError: the platform refused, or sent what cannot be read.
+            UnreachableError: it does not answer.
+        """
+        from hud.platform import tasksets
+        from hud.platform.client import Platform
+
+        with Platform.connect() as platform:
+            record = tasksets.find(platform, reference)
+            if record is None:
+                raise UsageError(f"there is no taskset {reference!r} on {platform.origin}", hint="hud sync list")
+            rows = tasksets.records(platform, record.id)
+        return cls(record.name, map(_of_record, rows), taskset_id=record.id)
 
     def to_file(self, path: str | os.PathLike[str]) -> None:
         """Write the rows as `.json` or `.jsonl`, beside and renamed, so a reader never sees half of it.
@@ -194,6 +215,21 @@ class Taskset:
         finally:
             job.runs.extend(run for run in finished if run is not None)
         return job
+
+
+def _of_record(record: TaskRecord) -> Task:
+    """Give the row of an export record; its verifier is a row already (platform API specification, section 7.1)."""
+    return Task(
+        record.env,
+        record.scenario,
+        record.args,
+        slug=record.name,
+        validation=record.validation,
+        agent_config=record.agent_config,
+        columns=record.columns,
+        runtime_config=record.runtime_config,
+        verifier=None if record.verifier is None else Task.from_row(record.verifier),
+    )
 
 
 def _check_limits(tasks: Taskset, group: int, max_concurrent: int | None, rollout_timeout: float | None) -> None:

@@ -8,16 +8,16 @@ Source: platform API specification, section 7. Digests, batches, revisions and l
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import msgspec
 
-from hud.errors import NotFoundError, PlatformError
+from hud.errors import NotFoundError, PlatformError, UsageError
+from hud.names import dashed
 from hud.platform.client import Platform
 from hud.platform.records import (
     RevisionRecord,
@@ -47,8 +47,6 @@ __all__ = [
 BATCH_ROWS = 2000
 BATCH_BYTES = 4 * 2**20
 
-_ID = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
@@ -63,14 +61,21 @@ def find(platform: Platform, reference: str) -> TasksetRecord | None:
 
     Args:
         reference: A name, sent exactly as it is, or a UUID with or without dashes.
+
+    Raises:
+        UsageError: it is no text (bytes of a command line that are no UTF-8).
     """
     try:
-        if _ID.fullmatch(reference):
-            return platform.call("GET", f"/tasksets/{UUID(reference)}", into=TasksetRecord)
+        if identifier := dashed(reference):
+            return platform.call("GET", f"/tasksets/{identifier}", into=TasksetRecord)
         named = platform.call("GET", f"/tasksets/by-name/{quote(reference, safe='')}", into=TasksetName)
         return platform.call("GET", f"/tasksets/{named.taskset_id}", into=TasksetRecord)
     except NotFoundError:
         return None
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"{reference!r} is no name of a taskset: it is not UTF-8", hint="hud sync tasks NAME"
+        ) from error
 
 
 def list_tasksets(platform: Platform, *, search: str | None = None) -> Iterator[TasksetRecord]:

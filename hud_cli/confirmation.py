@@ -1,0 +1,27 @@
+"""Ask before something is done."""
+
+from __future__ import annotations
+
+from hud.errors import HudError, UsageError
+from hud_cli import output
+
+__all__ = ["agreed"]
+
+
+def agreed(deed: str, *, as_json: bool) -> bool:
+    """Ask on a terminal whether to do it.
+
+    Args:
+        deed: What would be done, such as "upload 3 rows to demo".
+        as_json: Whether the command prints a document: then nobody is asked.
+
+    Raises:
+        UsageError: nobody can be asked.
+        HudError: the input ended without an answer.
+    """
+    if as_json or not output.is_interactive():
+        raise UsageError(f"nobody can be asked whether to {deed}", hint="--yes answers it")
+    try:
+        return output.ask(f"{deed[:1].upper()}{deed[1:]}? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        raise HudError("no answer") from None
