@@ -13,6 +13,7 @@ from hud.errors import NotAuthorisedError
 from hud_platform.refusals import Forbidden
 
 if TYPE_CHECKING:
+    from litestar.connection import ASGIConnection
     from litestar.types import ASGIApp, Receive, Send
 
     from hud.platform.records import Scope
@@ -35,7 +36,7 @@ def authorising(backend: Backend) -> Callable[[ASGIApp], ASGIApp]:
             options = scope["route_handler"].opt
             if not options.get("open"):
                 wanted: Scope = options.get("scope") or ("read" if scope.get("method") in _READING else "write")
-                scope["caller"] = await require(backend, bearer(scope), wanted)
+                scope["caller"] = await require(backend, _bearer(scope), wanted)
             await app(scope, receive, send)
 
         return authorise
@@ -63,8 +64,12 @@ async def require(backend: Backend, key: str, scope: Scope) -> Caller:
     return caller
 
 
-def bearer(scope: Any) -> str:
-    """Give the key that a request carries in its header, or an empty string; `scope` is ASGI's."""
+def bearer(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+    """Give the key that a request or a WebSocket carries in its header, or an empty string."""
+    return _bearer(connection.scope)
+
+
+def _bearer(scope: Any) -> str:
     for name, value in scope["headers"]:
         if name == b"authorization":
             kind, _, key = value.decode("latin-1").partition(" ")

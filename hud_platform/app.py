@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Litestar
-from litestar.datastructures import State
 from litestar.di import Provide
 
 from hud_platform import replies
 from hud_platform.access import authorising
 from hud_platform.backend import Backend
 from hud_platform.keys import Caller
-from hud_platform.routes import health, identity, keys, projects
+from hud_platform.routes import device, events, health, identity, keys, pages, projects
 
 __all__ = ["create_app"]
+
+_SUBJECTS = (identity, projects, keys, device, events, health, pages)
 
 _BODY_LIMIT_BYTES = 64 * 2**20  # routes that take more say so
 
@@ -25,9 +26,9 @@ def create_app(backend: Backend) -> Litestar:
     def give_backend() -> Backend:
         return backend
 
-    return Litestar(
-        route_handlers=[*identity.routes, *projects.routes, *keys.routes, *health.routes],
-        state=State({"backend": backend}),
+    handlers = [route for subject in _SUBJECTS for route in subject.routes]
+    app = Litestar(
+        route_handlers=handlers,
         middleware=[authorising(backend)],
         dependencies={
             "backend": Provide(give_backend, sync_to_thread=False),
@@ -38,6 +39,9 @@ def create_app(backend: Backend) -> Litestar:
         logging_config=None,
         openapi_config=None,
     )
+    app.state.backend = backend  # now: a state that is passed in is copied to its depths
+    app.state.handlers = handlers
+    return app
 
 
 def _caller(scope: dict[str, Any], backend: Backend) -> Caller:  # noqa: ARG001

@@ -39,24 +39,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_contexts")),
     )
     op.create_table(
-        "device_logins",
-        sa.Column("device_code_hash", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("user_code", sa.String(length=16), nullable=False),
-        sa.Column("client_name", sa.String(length=255), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False, comment="pending, approved, denied, taken"),
-        sa.Column(
-            "key_encrypted",
-            sa.LargeBinary(),
-            nullable=True,
-            comment="the minted key, from approval until it is fetched",
-        ),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("polled_at", sa.DateTime(timezone=True), nullable=True),
-        sa.PrimaryKeyConstraint("device_code_hash", name=op.f("pk_device_logins")),
-        sa.UniqueConstraint("user_code", name=op.f("uq_device_logins_user_code")),
-    )
-    op.create_table(
         "facts",
         sa.Column("name", sa.String(length=64), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
@@ -89,6 +71,26 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(length=64), nullable=True),
         sa.PrimaryKeyConstraint("build_id", name=op.f("pk_uploads")),
         comment="Whole context archives, of the public flow",
+    )
+    op.create_table(
+        "device_logins",
+        sa.Column("device_code_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("user_code", sa.String(length=16), nullable=False),
+        sa.Column("client_name", sa.String(length=255), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False, comment="pending, approved, denied, taken"),
+        sa.Column(
+            "scope",
+            sa.String(length=16),
+            nullable=True,
+            comment="of the key that was approved; it is made when it is fetched",
+        ),
+        sa.Column("approved_by", sa.Uuid(), nullable=True, comment="has to be live when the new key is made"),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("polled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["approved_by"], ["api_keys.id"], name=op.f("fk_device_logins_approved_by_api_keys")),
+        sa.PrimaryKeyConstraint("device_code_hash", name=op.f("pk_device_logins")),
+        sa.UniqueConstraint("user_code", name=op.f("uq_device_logins_user_code")),
     )
     op.create_table(
         "environments",
@@ -284,11 +286,11 @@ def downgrade() -> None:
         "tasksets",
         "task_upload_batches",
         "environments",
+        "device_logins",
         "uploads",
         "task_uploads",
         "projects",
         "facts",
-        "device_logins",
         "contexts",
         "api_keys",
     ):
