@@ -23,17 +23,18 @@ def replace(path: Path, content: bytes, *, mode: int | None = None) -> None:
         HudError: the disk is full, or the place may not be written.
     """
     place = Path(os.path.realpath(path))
-    beside = place.with_name(f".{place.name}.{os.getpid()}.tmp")
+    beside = place.with_name(f".{place.name}.{os.urandom(4).hex()}.tmp")
     try:
-        beside.unlink(missing_ok=True)
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
         with open(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(descriptor)
         os.replace(beside, place)
-    except OSError as error:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise HudError(f"cannot write {path}: {error.strerror or error}") from error
 
 

@@ -10,6 +10,7 @@ Source: platform API specification, section 2.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,8 +33,11 @@ Parameter = str | int | float | bool | list[str] | None
 DEFAULT_TIMEOUT_S = 600.0
 CONNECT_TIMEOUT_S = 30.0
 
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+KEEPALIVE_S = 3.0  # below the 5 s after which common servers close: a POST that meets the closing is not sent again
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _HINT_UNREACHABLE = "check HUD_API_URL, the network and its proxy: hud doctor"
+_HINT_OWN = "start the platform of this machine: hud platform up"
 _HINT_CERTIFICATE = "export SSL_CERT_FILE=… with the certificate authority of this platform"
 _log = logging.getLogger("hud.http")
 
@@ -81,9 +85,13 @@ class Http:
         self._sleep = sleep
         self._announced: set[str] = set()
         # A proxy of the environment does not know what listens on this machine.
-        direct = {f"all://{host}": None for host in _LOOPBACK}
+        direct = {f"all://[{host}]" if ":" in host else f"all://{host}": None for host in _LOOPBACK}
         try:
-            self._client = httpx.Client(headers={"User-Agent": f"hud-cli/{__version__}"}, mounts=direct)
+            self._client = httpx.Client(
+                headers={"User-Agent": f"hud-cli/{__version__}"},
+                mounts=direct,
+                limits=httpx.Limits(keepalive_expiry=KEEPALIVE_S),
+            )
         except (ValueError, ImportError, httpx.InvalidURL) as error:  # a proxy of the environment
             raise UsageError(f"the proxy of the environment cannot be used: {error}", hint="unset ALL_PROXY") from error
 
@@ -333,14 +341,19 @@ def _translated(call: _Call) -> Iterator[None]:
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise UsageError(f"{without_query(call.url)!r} is no http address", hint="hud set HUD_API_URL=…") from error
     except httpx.ConnectError as error:
-        hint = _HINT_CERTIFICATE if "CERTIFICATE" in str(error) else _HINT_UNREACHABLE
-        raise UnreachableError(f"{origin(call.url)} does not answer: {lowered(str(error))}", hint=hint) from error
+        reason = _reason(error)
+        own = httpx.URL(call.url).host in _LOOPBACK
+        hint = _HINT_CERTIFICATE if "CERTIFICATE" in reason else _HINT_OWN if own else _HINT_UNREACHABLE
+        raise UnreachableError(f"{origin(call.url)} does not answer: {reason}", hint=hint) from error
     except httpx.DecodingError as error:
         message = f"the reply to {call.name} cannot be read: {lowered(str(error))}"
         raise PlatformError(message, status=200, hint="check HUD_API_URL, and the proxy between") from error
     except httpx.TransportError as error:
-        reason = lowered(str(error)) or "the connection broke"
-        raise UnreachableError(f"{call.name} broke off: {reason}", hint=_HINT_UNREACHABLE) from error
+        raise UnreachableError(f"{call.name} broke off: {_reason(error)}", hint=_HINT_UNREACHABLE) from error
+
+
+def _reason(error: httpx.TransportError) -> str:
+    return lowered(re.sub(r"^\[Errno -?\d+\] ", "", str(error))) or "the connection broke"
 
 
 def _pieces(call: _Call, response: httpx.Response) -> Iterator[bytes]:

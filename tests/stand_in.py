@@ -120,7 +120,7 @@ class PublicService:
             "expires_in": 600,
             "interval": 1,
         }
-        self.device_errors: list[str] = ["authorization_pending"]
+        self.device_errors: list[str] = []
         self._scripts: list[tuple[str, re.Pattern[str], list[Scripted], bool]] = []
         self._lock = threading.Lock()
 

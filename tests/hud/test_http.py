@@ -385,7 +385,8 @@ def test_nothing_that_listens_is_unreachable(client: Client) -> None:
     error = failure(lambda: client(retry_limit_s=0).request("GET", url + ME))
     assert isinstance(error, UnreachableError)
     assert (error.exit_code, error.kind) == (3, "unreachable")
-    assert str(error) == f"{url} does not answer: [Errno 111] Connection refused"
+    assert str(error) == f"{url} does not answer: connection refused"
+    assert error.hint == "start the platform of this machine: hud platform up"
 
 
 def test_a_host_that_has_no_address_is_unreachable(client: Client) -> None:

@@ -24,6 +24,7 @@ def kept(variables: dict[str, str]) -> str:
 def test_a_login_says_where_to_confirm_and_keeps_the_key(
     hud: Hud, variables: dict[str, str], public_service: PublicService
 ) -> None:
+    public_service.device_errors = ["authorization_pending"]
     done = hud("login", "--url", public_service.url + "/")
     path = Path(variables["HOME"]) / ".hud" / ".env"
     assert (done.code, done.out) == (0, "")
