@@ -13,7 +13,7 @@ from typing import IO
 
 from hud.errors import HudError
 
-__all__ = ["DataFolder", "FolderInUse", "holder", "lock", "open_folder"]
+__all__ = ["DataFolder", "FolderInUse", "holder", "lock", "open_folder", "refuse_half_restored"]
 
 
 class FolderInUse(HudError):
@@ -89,6 +89,11 @@ class DataFolder:
         return self.root / "lock"
 
     @property
+    def restoring(self) -> Path:
+        """There while a backup is put back: what the folder holds meanwhile is neither the old nor the new."""
+        return self.root / "restoring"
+
+    @property
     def folders(self) -> tuple[Path, ...]:
         return (self.blobs, self.builds, self.contexts, self.uploads, self.keys)
 
@@ -135,6 +140,18 @@ def lock(folder: DataFolder) -> Iterator[None]:
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
+
+
+def refuse_half_restored(folder: DataFolder) -> None:
+    """Refuse a folder in which a restore was cut off.
+
+    Raises:
+        HudError: it is one.
+    """
+    if folder.restoring.exists():
+        raise HudError(
+            f"a restore into {folder.root} was cut off", hint="hud platform restore FILE --force begins it again"
+        )
 
 
 def holder(folder: DataFolder) -> int | None:

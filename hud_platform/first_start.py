@@ -13,6 +13,7 @@ from hud_platform.tables import api_keys
 
 if TYPE_CHECKING:
     from hud_platform.backend import Backend
+    from hud_platform.data_folder import DataFolder
 
 __all__ = ["admin_key", "stored_admin_key"]
 
@@ -23,7 +24,7 @@ async def admin_key(backend: Backend) -> str | None:
     The first start is the one that finds no key at all: a platform whose keys were all revoked gets no new one by
     itself, but by `hud platform key create` on its machine.
     """
-    kept = stored_admin_key(backend)
+    kept = stored_admin_key(backend.data)
     if kept is not None:
         return kept if await backend.keys.caller(kept) is not None else None
     async with backend.database.begin() as connection:
@@ -35,13 +36,13 @@ async def admin_key(backend: Backend) -> str | None:
     return minted.key
 
 
-def stored_admin_key(backend: Backend) -> str | None:
+def stored_admin_key(data: DataFolder) -> str | None:
     """Give the key in the data folder, good or not."""
     try:
-        return backend.data.admin_key.read_text(encoding="utf-8").strip() or None
+        return data.admin_key.read_text(encoding="utf-8").strip() or None
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise HudError(
-            f"{backend.data.admin_key} cannot be read: {error}", hint="remove it; hud platform key create makes another"
+            f"{data.admin_key} cannot be read: {error}", hint="remove it; hud platform key create makes another"
         ) from error

@@ -24,7 +24,7 @@ from hud.version import __version__
 from hud_platform import first_start, server_info
 from hud_platform.app import create_app
 from hud_platform.backend import Backend, open_backend
-from hud_platform.data_folder import lock, open_folder
+from hud_platform.data_folder import lock, open_folder, refuse_half_restored
 from hud_platform.replies import error_body
 from hud_platform.server_info import ServerInfo
 from hud_platform.traffic import Traffic
@@ -54,6 +54,7 @@ def serve(config: PlatformConfig, ready: Callable[[ServerInfo, str | None], None
     """
     folder = open_folder(config.data)
     with lock(folder):
+        refuse_half_restored(folder)
         log_to(folder.log)
         with _bound(config) as listener:
             config = replace(config, data=folder.root, port=listener.getsockname()[1])

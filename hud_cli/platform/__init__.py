@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from hud_cli.platform import key
+from hud_cli.platform.backup import backup, restore
 from hud_cli.platform.down import down
 from hud_cli.platform.logs import logs
 from hud_cli.platform.status import status
@@ -19,5 +21,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings=_SETTINGS,
 )
-for _command in (up, down, status, logs):
+for _command in (up, down, status, logs, backup, restore):
     app.command(_command.__name__, context_settings=_SETTINGS)(_command)
+app.add_typer(key.app)

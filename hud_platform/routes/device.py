@@ -104,7 +104,8 @@ async def _form(backend: Backend, code: str, *, problem: HudError | None = None,
             async with backend.database.connect() as connection:
                 client_name = (await device_login.pending(connection, code)).client_name
         except HudError as error:
-            problem, status = problem or error, max(status, status_of(error))
+            if problem is None:
+                problem, status = error, status_of(error)
     return device_page.form(code, client_name, problem=problem, status=status)
 
 

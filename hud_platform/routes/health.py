@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Response, get
-from sqlalchemy import text
 
 from hud.version import __version__
+from hud_platform import readiness
 from hud_platform.backend import Backend
+from hud_platform.readiness import Readiness
 
 __all__ = ["routes"]
 
@@ -20,11 +21,12 @@ async def health() -> dict[str, str]:
 
 
 @get("/ready", opt={"open": True})
-async def ready(backend: Backend) -> Response[dict[str, Any]]:
-    """What it stands on answers too."""
-    async with backend.database.connect() as connection:
-        await connection.execute(text("SELECT 1"))
-    return Response({"status": "ready"})
+async def ready(backend: Backend) -> Response[Readiness]:
+    """What it stands on answers too: 200, or 503 and what does not. Without an engine only builds do not work."""
+    found = await readiness.check(backend)
+    if found.status == "ready":
+        return Response(found)
+    return Response(found, status_code=503, headers={"Retry-After": "5"})
 
 
 @get("/metrics", opt={"scope": "read"}, media_type="text/plain; version=0.0.4")

@@ -43,10 +43,16 @@ async def create_key(backend: Backend, data: NewKey) -> MintedKey:
         return await keys.mint(connection, name=data.name, scope=data.scope)
 
 
+@post("/v2/keys/{reference:str}/revoke", opt={"scope": "admin"}, status_code=200)
+async def revoke_key_and_tell(backend: Backend, reference: str) -> KeyRecord:
+    """Revoke a key as `DELETE` does, and say which it was."""
+    return await backend.keys.revoke(reference)
+
+
 @delete("/v2/keys/{reference:str}", opt={"scope": "admin"})
 async def revoke_key(backend: Backend, reference: str) -> None:
     """Revoke a key, by its id, name or prefix; it is refused from now on."""
     await backend.keys.revoke(reference)
 
 
-routes: list[Any] = [list_keys, create_key, revoke_key]
+routes: list[Any] = [list_keys, create_key, revoke_key, revoke_key_and_tell]

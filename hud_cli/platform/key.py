@@ -1,0 +1,104 @@
+"""`hud platform key …`: make, list and revoke the API keys of this machine's platform."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hud.errors import UsageError
+from hud_cli import output
+from hud_cli.platform.local import DEFAULT_DATA, DataOption, JsonOption, require_extra
+
+if TYPE_CHECKING:
+    from hud.platform.records import KeyRecord, Scope
+
+__all__ = ["app"]
+
+_SETTINGS = {"help_option_names": ["--help", "-h"]}
+
+app = typer.Typer(name="key", help="API keys: make, list, revoke.", rich_markup_mode=None, context_settings=_SETTINGS)
+
+
+@app.command("create", context_settings=_SETTINGS)
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for; names need not be unique.")],
+    scope: Annotated[
+        str, typer.Option("--scope", metavar="SCOPE", help="read, write (also deploy and sync), admin (also keys).")
+    ] = "write",
+    data: DataOption = DEFAULT_DATA,
+    json: JsonOption = False,
+) -> int:
+    """Make an API key and print it, this one time."""
+    require_extra()
+    from dataclasses import asdict
+
+    from hud_cli.platform import local_keys
+
+    minted = local_keys.create(data, name=name, scope=_scope(scope))
+    if json:
+        output.document({"key": minted.key, **asdict(minted.record)})
+    else:
+        output.data(f"{minted.key}\n")
+        output.note(f"It may {minted.record.scope}. It cannot be shown again.")
+    return 0
+
+
+@app.command("list", context_settings=_SETTINGS)
+def list_keys(
+    data: DataOption = DEFAULT_DATA,
+    include_revoked: Annotated[bool, typer.Option("--all", help="Revoked ones too.")] = False,
+    json: JsonOption = False,
+) -> int:
+    """List the API keys: name, scope, prefix, when last used."""
+    require_extra()
+    from dataclasses import asdict
+
+    from hud_cli.platform import local_keys
+
+    records = [record for record in local_keys.records(data) if include_revoked or record.revoked_at is None]
+    if json:
+        output.document([asdict(record) for record in records])
+        return 0
+    rows = [_row(record) for record in records]
+    widths = [max((len(row[index]) for row in rows), default=0) for index in range(4)]
+    for row in rows:
+        cells = [*(cell.ljust(width) for cell, width in zip(row[:4], widths, strict=True)), row[4]]
+        output.data("  ".join(cells).rstrip() + "\n")
+    return 0
+
+
+@app.command("revoke", context_settings=_SETTINGS)
+def revoke(
+    key: Annotated[str, typer.Argument(metavar="ID|NAME|PREFIX", help="As hud platform key list shows it.")],
+    data: DataOption = DEFAULT_DATA,
+    json: JsonOption = False,
+) -> int:
+    """Revoke an API key; it is refused from now on."""
+    require_extra()
+    from dataclasses import asdict
+
+    from hud_cli.platform import local_keys
+
+    revoked = local_keys.revoke(data, key)
+    if json:
+        output.document(asdict(revoked))
+    else:
+        output.note(f"Revoked {revoked.name} ({revoked.prefix}…).")
+    return 0
+
+
+def _scope(text: str) -> Scope:
+    from typing import cast, get_args
+
+    from hud.platform.records import Scope
+
+    if text not in get_args(Scope):
+        raise UsageError(f"{text!r} is no scope", hint=f"one of: {', '.join(get_args(Scope))}")
+    return cast("Scope", text)
+
+
+def _row(record: KeyRecord) -> tuple[str, str, str, str, str]:
+    used = f"used {record.last_used_at[:19]}Z" if record.last_used_at else "never used"
+    state = f"revoked {record.revoked_at[:19]}Z" if record.revoked_at else used
+    return record.name, record.scope, f"{record.prefix}…", record.id, state
