@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,10 +103,13 @@ class Run:
         return 0
 
     def _compared(self) -> Comparison:
-        output.keep_stdout()  # what a source prints while it is imported is no part of the plan
+        # What a source prints while it is imported, or a process that it starts, is no part of the plan.
+        output.keep_stdout()
+        with redirect_stdout(sys.stderr):
+            local = load(self.source)
         return compare(
             self.platform,
-            load(self.source),
+            local,
             self.target.taskset,
             project_id=self.target.project_id,
             only=self.only,
