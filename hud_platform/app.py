@@ -11,11 +11,11 @@ from hud_platform import replies
 from hud_platform.access import authorising
 from hud_platform.backend import Backend
 from hud_platform.keys import Caller
-from hud_platform.routes import device, events, health, identity, keys, pages, projects
+from hud_platform.routes import device, events, health, identity, keys, pages, projects, tasksets
 
 __all__ = ["create_app"]
 
-_SUBJECTS = (identity, projects, keys, device, events, health, pages)
+_SUBJECTS = (identity, projects, keys, device, events, health, pages, tasksets)
 
 _BODY_LIMIT_BYTES = 64 * 2**20  # routes that take more say so
 

@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Executable, Row, create_engine, event
+from sqlalchemy import URL, Connection, Executable, Row, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
-from hud.errors import HudError
+from hud.errors import HudError, UsageError
 from hud_platform.refusals import Busy
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Database", "Reader", "address", "open_database", "upgrade"]
 
-_BUSY_MS = 30_000  # a writer waits its turn this long; another process may be backing the file up
+_BUSY_MS = 10_000  # how long a writer waits for another process's
+_TURN_S = 30.0  # and for those of this one, which may bring 100,000 rows
 _MOST_REMEMBERED = 10_000
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
@@ -70,7 +72,7 @@ class Reader:
         self._remembered: dict[tuple[object, ...], Sequence[Row[Any]]] = {}
         self._version = 0
         if is_sqlite:
-            engine = create_engine(f"sqlite:///{folder.database}", poolclass=StaticPool)
+            engine = create_engine(URL.create("sqlite", database=str(folder.database)), poolclass=StaticPool)
             event.listen(engine, "connect", _prepare_reader)
             self._connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             self._cursor = self._connection.connection.cursor()
@@ -102,11 +104,21 @@ class Reader:
             self._connection.engine.dispose()
 
 
-def address(config: PlatformConfig, folder: DataFolder) -> str:
-    """Give the database's SQLAlchemy address, with an asyncio driver."""
+def address(config: PlatformConfig, folder: DataFolder) -> URL:
+    """Give the database's SQLAlchemy address, with an asyncio driver.
+
+    Raises:
+        UsageError: what is configured is no address.
+    """
     if config.database_url is None:
-        return f"sqlite+aiosqlite:///{folder.database}"
-    return config.database_url.replace("postgresql://", "postgresql+psycopg://", 1)
+        return URL.create("sqlite+aiosqlite", database=str(folder.database))
+    try:
+        url = make_url(config.database_url)
+    except ArgumentError:
+        raise UsageError("the database's address is none", hint="--database postgresql://user@host/name") from None
+    if url.get_backend_name() != "postgresql":
+        raise UsageError(f"{url.get_backend_name()!r} is no database for a platform", hint="SQLite or postgresql://…")
+    return url.set(drivername="postgresql+psycopg")
 
 
 def open_database(config: PlatformConfig, folder: DataFolder) -> Database:
@@ -150,7 +162,7 @@ def _upgrade(connection: Connection) -> None:
 @asynccontextmanager
 async def _held(turn: asyncio.Lock) -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(_BUSY_MS / 1000):
+        async with asyncio.timeout(_TURN_S):
             await turn.acquire()
     except TimeoutError:
         raise Busy("the database is busy: another change has not ended", hint="try again in a moment") from None

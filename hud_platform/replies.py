@@ -38,6 +38,7 @@ _CODES = {
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _LOCKED = ("database is locked", "database table is locked", "database is busy")
 _FULL = ("database or disk is full", "disk i/o error", "no space left", "disk full")
+_NO_BODY = "'data'"  # how Litestar tells that a handler's `data` has no value
 _LONGEST_BUSY_S = 30  # longer waits are cut by clients (PA-05)
 
 
@@ -64,6 +65,8 @@ def _of_hud_error(request: Request[Any, Any, Any], error: HudError) -> Response[
 
 def _of_validation(_: Request[Any, Any, Any], error: ValidationException) -> Response[Any]:
     problems = error.extra if isinstance(error.extra, list) else []
+    if any(isinstance(problem, dict) and problem.get("message") == _NO_BODY for problem in problems):
+        return _reply(400, error_body("the request has no body, and this needs a JSON document", "usage"))
     listed = [
         {
             "loc": [problem.get("source") or "body", *str(problem.get("key") or "").split(".")],
@@ -112,6 +115,10 @@ def _of_os_error(request: Request[Any, Any, Any], error: OSError) -> Response[An
     return _of_defect(request, error)
 
 
+def _of_recursion(_: Request[Any, Any, Any], __: RecursionError) -> Response[Any]:
+    return _reply(400, error_body("the request's body is nested too deeply", "usage"))
+
+
 def _disk_full() -> Busy:
     return Busy(
         "the platform's disk is full", hint="free some space there, such as with hud platform gc", retry_after_s=30
@@ -133,5 +140,6 @@ handlers: ExceptionHandlersMap = {
     DBAPIError: _of_database_error,
     PoolTimeout: _of_pool_timeout,
     OSError: _of_os_error,
+    RecursionError: _of_recursion,
     Exception: _of_defect,
 }

@@ -192,9 +192,6 @@ def upgrade() -> None:
         sa.Column("taskset_id", sa.Uuid(), nullable=False),
         sa.Column("slug", sa.Text(), nullable=False),
         sa.Column(
-            "row", sa.LargeBinary(), nullable=False, comment="the row as JSON, exactly as it was uploaded (PA-19)"
-        ),
-        sa.Column(
             "digest", sa.LargeBinary(length=20), nullable=False, comment="`hud.sync.signature.digest` of the row"
         ),
         sa.Column("added_in", sa.Integer(), nullable=False, comment="the first revision that has this row"),
@@ -203,6 +200,12 @@ def upgrade() -> None:
             sa.Integer(),
             nullable=True,
             comment="the first one that no longer has it; none while it is live",
+        ),
+        sa.Column(
+            "row",
+            sa.LargeBinary(),
+            nullable=False,
+            comment="its export record as JSON, values as uploaded (PA-19)",
         ),
         sa.ForeignKeyConstraint(
             ["taskset_id"], ["tasksets.id"], name=op.f("fk_tasks_taskset_id_tasksets"), ondelete="CASCADE"
