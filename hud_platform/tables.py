@@ -219,10 +219,11 @@ tasks = Table(
     Column("id", _ROW_ID, primary_key=True, autoincrement=True),
     Column("taskset_id", ForeignKey(tasksets.c.id, ondelete="CASCADE"), nullable=False),
     Column("slug", Text, nullable=False),
-    Column("row", LargeBinary, nullable=False, comment="the row as JSON, exactly as it was uploaded (PA-19)"),
     Column("digest", LargeBinary(20), nullable=False, comment="`hud.sync.signature.digest` of the row"),
     Column("added_in", Integer, nullable=False, comment="the first revision that has this row"),
     Column("removed_in", Integer, comment="the first one that no longer has it; none while it is live"),
+    # Last: SQLite reads through a large value to reach what is behind it.
+    Column("row", LargeBinary, nullable=False, comment="its export record as JSON, values as uploaded (PA-19)"),
     # One live row a slug, and the order of reading; rows of the past do not get in its way.
     Index("uq_tasks_live", "taskset_id", "slug", unique=True, sqlite_where=text("removed_in IS NULL"),
           postgresql_where=text("removed_in IS NULL")),
