@@ -5,21 +5,17 @@ A part that cannot be had skips the test with one line on a workstation and fail
 
 from __future__ import annotations
 
-import atexit
 import functools
 import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 import uuid
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+from tests import postgres_server
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -103,52 +99,7 @@ def require_peer() -> Path:
 
 @functools.cache
 def _postgres() -> tuple[str | None, str]:
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name))
-    found = shutil.which("initdb", path=os.pathsep.join([*map(str, reversed(folders)), os.environ.get("PATH", "")]))
-    if found is None:
-        return None, "no PostgreSQL; apt-get install --no-install-recommends postgresql"
-    binaries = Path(found).resolve().parent
-    user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
-    folder = Path(tempfile.mkdtemp(prefix="hud-postgres-"))
-    if user is not None:
-        shutil.chown(folder, user)
-    made = subprocess.run(
-        [binaries / "initdb", "--pgdata", folder, "--username", "hud", "--auth", "trust", "--encoding", "UTF8"]
-        + ["--locale", "C.UTF-8", "--no-sync"],
-        cwd=folder,
-        user=user,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if made.returncode != 0:
-        shutil.rmtree(folder, ignore_errors=True)
-        return None, f"initdb: {made.stderr.strip()[-300:]}"
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        [binaries / "postgres", "-D", folder, "-p", str(port), "-c", "listen_addresses=127.0.0.1"]
-        + ["-c", f"unix_socket_directories={folder}", "-c", "fsync=off", "-c", "max_connections=200"],
-        cwd=folder,
-        user=user,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-    def stop() -> None:
-        server.send_signal(signal.SIGINT)  # ends it without waiting for its clients
-        server.wait(timeout=60)
-        shutil.rmtree(folder, ignore_errors=True)
-
-    atexit.register(stop)
-    ready = [binaries / "pg_isready", "--host", "127.0.0.1", "--port", str(port), "--timeout", "30"]
-    for _ in range(100):
-        if subprocess.run(ready, capture_output=True, check=False).returncode == 0:
-            return f"postgresql://hud@127.0.0.1:{port}", ""
-        time.sleep(0.1)
-    return None, "PostgreSQL does not start"
+    return postgres_server.start()
 
 
 def require_postgres() -> str:
