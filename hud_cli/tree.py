@@ -44,6 +44,8 @@ _GROUP_MODULES = {
 }
 _TYPES = {"text": str, "flag": bool, "integer": int, "number": float}
 
+_INTERRUPTED = 130
+
 # Typer carries its own copy of click from 0.25 on and uses click's before: both give the same classes this way.
 _CLICK_ERROR: type[BaseException] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
@@ -66,6 +68,8 @@ def run(words: Sequence[str]) -> int:
     except _CLICK_ERROR as error:
         message = cast(Any, error).format_message()
         raise UsageError(f"{message[:1].lower()}{message[1:].rstrip('.')}") from error
+    if result == _INTERRUPTED:  # what Typer makes of Ctrl-C, without a word
+        raise KeyboardInterrupt
     return result if isinstance(result, int) else 0
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hud.version import __version__
+from hud_cli.commands import WORKSTATION
 from tests.hud_cli.conftest import Hud
 
 # Only the standard library and this project: what an image has.
@@ -77,7 +78,8 @@ def test_an_image_has_the_served_commands_and_names_the_others(source: Path) -> 
     done = in_image("--help", cwd=source)
     assert done.returncode == 0
     assert "serve" in done.stdout
-    assert "init, doctor, cleanup, completion: with `pip install hud-cli`" in done.stdout.replace("\n", " ")
+    names = ", ".join(WORKSTATION)
+    assert f"{names}: with `pip install hud-cli`" in done.stdout.replace("\n", " ")
     assert in_image("--version", cwd=source).stdout == f"HUD CLI version: {__version__}\n"
     assert in_image("task", "list", "-q", cwd=source).stdout.splitlines()[-1] == "echo"
 
