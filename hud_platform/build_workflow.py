@@ -135,7 +135,7 @@ class Builds:
             async with run.limit:
                 if row.cancel_requested or run.is_stopped:
                     run.stop()
-                ended = await self._take_turn(build_id, run.limit, log)
+                ended = await self._take_turn(row, run.limit, log)
         except TimeoutError as error:
             ended = self._cut_short(run) if run.limit.expired() else _failed(error)
         except HudError as error:
@@ -154,9 +154,9 @@ class Builds:
         limit_s = self._backend.config.build_timeout_s
         return Ended(status="TIMED_OUT", error_message=f"the build did not end within {limit_s:g} s")
 
-    async def _take_turn(self, build_id: uuid.UUID, limit: asyncio.Timeout, log: BuildLog) -> Ended | None:
+    async def _take_turn(self, row: Row[Any], limit: asyncio.Timeout, log: BuildLog) -> Ended | None:
         """Wait for the turn and use it; None when the build made a version."""
-        config = self._backend.config
+        config, build_id, is_resumed = self._backend.config, row.id, row.started_at is not None
         with LogWriter(log, limit_bytes=config.log_limit_bytes) as writer:
             if not self._turns.arrive(build_id):
                 if not writer.frames:
@@ -166,7 +166,7 @@ class Builds:
             limit.reschedule(asyncio.get_running_loop().time() + config.build_timeout_s)
             build = await _Build.of(self._backend, row, writer)
             try:
-                return await build.run()
+                return await build.run(is_resumed=is_resumed)
             except asyncio.CancelledError:
                 with suppress(HudError):  # the disk is full: what is lost is this line
                     if self._is_closing:
@@ -223,8 +223,9 @@ class _Build:
             log=log,
         )
 
-    async def run(self) -> Ended | None:
-        if self.log.frames:
+    async def run(self, *, is_resumed: bool) -> Ended | None:
+        """Take the steps that are not done yet; None when the build made a version."""
+        if is_resumed:
             self.log.status("The platform was restarted; the build goes on")
             await smoke.remove_leftovers(self.tag)
         try:
