@@ -13,10 +13,11 @@ from typing import Annotated, Any
 
 import msgspec
 
+from hud.errors import UsageError
 from hud.eval.task import default_slug
-from hud.sync.signature import canonical, fast_json, settled, settled_config, sha1
+from hud.sync.signature import canonical, settled, settled_config, sha1
 
-__all__ = ["Signed", "client_row", "signed_record", "signed_row", "upload_row"]
+__all__ = ["Signed", "Signer", "client_row", "upload_row"]
 
 Signed = tuple[str, bytes]
 """A slug and the digest of its row."""
@@ -49,53 +50,67 @@ class _Record(msgspec.Struct):
     verifier: _Object | None = None
 
 
-_decode_row = msgspec.json.Decoder(_Row).decode
-_decode_record = msgspec.json.Decoder(_Record).decode
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
 _NOTHING: _Object = {}
 
 
-def signed_row(text: bytes | msgspec.Raw) -> Signed | None:
-    """Give the slug and digest of a client row, from its JSON; None for one that takes a slower and closer look."""
-    try:
-        row = _decode_row(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    slug = row.slug or default_slug(row.id, row.args or _NOTHING)
-    if row.runtime_config is None and row.verifier is None:
-        row.slug = None
-        row.args = row.args or {}
-        form = fast_json(row)
-        return (slug, sha1(form if form is not None else canonical(_decode(text))))
-    verifier = row.verifier
-    if not _is_plain(row.runtime_config):
-        return None
-    if verifier is not None and (verifier.verifier is not None or not _is_plain(verifier.runtime_config)):
-        return None
-    return slug, sha1(canonical(_decode(text)))
+class Signer:
+    """Gives the slugs and digests of rows from their JSON, 100,000 in half a second; for one thread alone.
 
-
-def signed_record(text: bytes | msgspec.Raw) -> Signed:
-    """Give the slug and digest of an export record, from its JSON.
-
-    Raises:
-        msgspec.DecodeError: it lacks a field, or one is of another type.
-        UsageError: it holds what JSON cannot carry.
+    What JSON says is finite and text, so of all that `canonical` looks for only numbers of unusual size are left, and
+    the decoder meets each of them.
     """
-    record = _decode_record(text)
-    if record.runtime_config is None and record.verifier is None:
-        row = _Row(
-            env=record.env,
-            id=record.scenario,
-            args=record.args or {},
-            validation=record.validation,
-            agent_config=record.agent_config,
-            columns=record.columns,
-        )
-        if (form := fast_json(row)) is not None:
-            return record.name, sha1(form)
-    return record.name, sha1(canonical(client_row(_decode(text))))
+
+    def __init__(self) -> None:
+        self._is_odd = False
+        self._decode_row = msgspec.json.Decoder(_Row, float_hook=self._float).decode
+        self._decode_record = msgspec.json.Decoder(_Record, float_hook=self._float).decode
+
+    def row(self, text: bytes | msgspec.Raw) -> Signed | None:
+        """Give those of a client row; None for one that takes a closer look."""
+        self._is_odd = False
+        try:
+            row = self._decode_row(text)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        slug = row.slug or default_slug(row.id, row.args or _NOTHING)
+        verifier = row.verifier
+        if row.runtime_config is None and verifier is None and not self._is_odd:
+            row.slug = None
+            row.args = row.args or {}
+            return slug, sha1(_encode_sorted(row))
+        if not _is_plain(row.runtime_config):
+            return None
+        if verifier is not None and (verifier.verifier is not None or not _is_plain(verifier.runtime_config)):
+            return None
+        try:
+            return slug, sha1(canonical(_decode(text)))
+        except (UsageError, msgspec.DecodeError):  # a number too large
+            return None
+
+    def record(self, text: bytes | msgspec.Raw) -> Signed:
+        """Give those of an export record.
+
+        Raises:
+            msgspec.DecodeError: it lacks a field, or one is of another type.
+            UsageError: it holds what JSON cannot carry.
+        """
+        self._is_odd = False
+        record = self._decode_record(text)
+        if record.runtime_config is not None or record.verifier is not None or self._is_odd:
+            return record.name, sha1(canonical(client_row(_decode(text))))
+        args, slug = record.args or {}, None
+        row = _Row(record.env, record.scenario, args, slug, record.validation, record.agent_config, record.columns)
+        return record.name, sha1(_encode_sorted(row))
+
+    def _float(self, text: str) -> float:
+        number = float(text)
+        # The others are written alike by msgspec and json, see `hud.sync.signature`; a zero is one too.
+        if not (1e-3 <= number < 1e15 or -1e15 < number <= -1e-3 or number == 0):
+            self._is_odd = True
+        return number
 
 
 def client_row(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from hud.errors import HudError, NotFoundError, UsageError
 from hud.eval.task import Task
 from hud.sync.difference import path_text
 from hud.sync.export import csv_rows
-from hud.sync.records import signed_row
+from hud.sync.records import Signer
 from hud.sync.signature import digest, settled
 
 __all__ = ["LocalRows", "load"]
@@ -87,6 +87,7 @@ def _of_lines(path: str) -> LocalRows:
     digests: dict[str, bytes] = {}
     repeated: list[str] = []
     offsets = array("Q")
+    signed = Signer().row
     with _opened(path) as file:
         end = len(_BOM) if file.read(len(_BOM)) == _BOM else 0
         file.seek(end)
@@ -94,7 +95,7 @@ def _of_lines(path: str) -> LocalRows:
             start, end = end, end + len(line)
             if line.isspace():
                 continue
-            slug, signature = signed_row(line) or _closely(line, f"{path}:{number}")
+            slug, signature = signed(line) or _closely(line, f"{path}:{number}")
             if slug in digests:
                 repeated.append(slug)
             digests[slug] = signature
@@ -113,8 +114,9 @@ def _of_lines(path: str) -> LocalRows:
 def _of_document(path: str) -> LocalRows:
     digests: dict[str, bytes] = {}
     repeated: list[str] = []
+    signed = Signer().row
     for index, raw in enumerate(_items(path)):
-        slug, signature = signed_row(raw) or _closely(bytes(raw), f"{path}, row {index}")
+        slug, signature = signed(raw) or _closely(bytes(raw), f"{path}, row {index}")
         if slug in digests:
             repeated.append(slug)
         digests[slug] = signature
