@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.bench import require_docker
+from tests.bench import require_docker, require_postgres
 from tests.hud_platform.deploying import Watched, end_of, new_name, served, trigger, upload, watch
 from tests.platform_process import PlatformProcess
 
@@ -106,6 +106,17 @@ def test_a_build_goes_on_that_was_stopped_in_order(fresh_platform: Callable[...,
     whole = check(platform, build_id)
     assert "The platform is stopping; the build goes on when it is back" in whole.text
     assert "The platform was restarted; the build goes on" in whole.text
+
+
+def test_a_build_goes_on_whose_state_is_in_postgresql(
+    fresh_platform: Callable[..., PlatformProcess], wheel: Path
+) -> None:
+    platform = fresh_platform("--database", require_postgres())
+    ids = [start_build(platform, wheel, "crashed") for _ in range(2)]
+    watch(platform, ids[0], until="begun 1")
+    restart(platform)
+    for number, build_id in enumerate(ids, start=1):
+        check(platform, build_id, version=number)
 
 
 def test_a_queue_keeps_its_order(fresh_platform: Callable[..., PlatformProcess], wheel: Path) -> None:
