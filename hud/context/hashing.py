@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable
@@ -19,6 +20,8 @@ Progress = Callable[[int, int], object]
 _PIECE_BYTES = 2**20
 _SMALL_BYTES = 2 * 2**20  # below this a file is read and hashed sooner than another thread takes it up
 _THREADS = min(4, os.cpu_count() or 1)
+# What comes of reading a link, a folder or a pipe that took the place of a file.
+_REPLACED = frozenset({errno.ELOOP, errno.EISDIR, errno.ESPIPE, errno.EAGAIN, errno.ENXIO, errno.ENOTDIR})
 _TELL_BYTES = 4 * 2**20
 
 
@@ -117,13 +120,12 @@ def _entries(
         elif entry.type == "symlink":
             entries.append(Symlink(entry.path, entry.target))
         elif entry.size > _SMALL_BYTES:
-            chunks = []
+            chunks: list[str] = []
             for future in large[entry.path]:
                 chunks.append(future.result())
-                done += CHUNK_BYTES
                 if progress is not None:
-                    progress(min(done, total), total)
-            done += entry.size - len(chunks) * CHUNK_BYTES
+                    progress(done + min(len(chunks) * CHUNK_BYTES, entry.size), total)
+            done += entry.size
             entries.append(File(entry.path, entry.mode, entry.size, tuple(chunks)))
         else:
             content = read_whole(context, entry)
@@ -174,6 +176,8 @@ def _changed(path: str) -> HudError:
 
 
 def _unreadable(path: str, error: OSError) -> HudError:
+    if error.errno in _REPLACED:
+        return _changed(path)
     if isinstance(error, FileNotFoundError):
         return HudError(f"{path} vanished while it was read", hint="run it again when nothing writes to the folder")
     return HudError(f"cannot read {path}: {error.strerror}", hint=f"if no build needs it, leave it out: {path}")
