@@ -14,7 +14,7 @@ from hud.errors import PlatformError, UsageError
 from hud.platform import tasksets
 from hud.platform.client import Platform
 from hud.platform.records import TasksetRecord
-from hud.sync.records import Signer, client_row
+from hud.sync.records import Signed, client_row, record_signer
 from hud.sync.signature import DIGEST_BYTES
 
 __all__ = ["RemoteRows", "export_rows", "fetch"]
@@ -71,9 +71,9 @@ def export_rows(platform: Platform, taskset: TasksetRecord) -> Iterator[dict[str
         NotFoundError: it is not there (any more).
         PlatformError: it holds a row that no client can use.
     """
-    signer = Signer()
+    sign = record_signer()
     for index, raw in enumerate(tasksets.export(platform, taskset.id).tasks):
-        _signed(signer, raw, index, taskset)
+        _signed(sign, raw, index, taskset)
         yield client_row(msgspec.json.decode(raw))
 
 
@@ -95,9 +95,9 @@ def _signatures(platform: Platform, taskset: TasksetRecord) -> RemoteRows:
 def _export(platform: Platform, taskset: TasksetRecord, local: Mapping[str, bytes]) -> RemoteRows:
     digests: dict[str, bytes] = {}
     different: dict[str, msgspec.Raw] = {}
-    signer = Signer()
+    sign = record_signer()
     for index, raw in enumerate(tasksets.export(platform, taskset.id).tasks):
-        slug, digest = _signed(signer, raw, index, taskset)
+        slug, digest = _signed(sign, raw, index, taskset)
         if slug in digests:
             raise _unusable(taskset, f"two records have the name {slug!r}")
         digests[slug] = digest
@@ -107,9 +107,9 @@ def _export(platform: Platform, taskset: TasksetRecord, local: Mapping[str, byte
     return RemoteRows(digests, lambda slugs: [different[slug] for slug in slugs if slug in different])
 
 
-def _signed(signer: Signer, raw: msgspec.Raw, index: int, taskset: TasksetRecord) -> tuple[str, bytes]:
+def _signed(sign: Callable[[msgspec.Raw], Signed], raw: msgspec.Raw, index: int, taskset: TasksetRecord) -> Signed:
     try:
-        return signer.record(raw)
+        return sign(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, UsageError) as error:
         raise _unusable(taskset, f"record {index}: {error}") from error
 

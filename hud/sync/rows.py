@@ -21,7 +21,7 @@ from hud.errors import HudError, NotFoundError, UsageError
 from hud.eval.task import Task
 from hud.sync.difference import path_text
 from hud.sync.export import csv_rows
-from hud.sync.records import Signer
+from hud.sync.records import row_signer
 from hud.sync.signature import digest, settled
 
 __all__ = ["LocalRows", "load"]
@@ -87,7 +87,7 @@ def _of_lines(path: str) -> LocalRows:
     digests: dict[str, bytes] = {}
     repeated: list[str] = []
     offsets = array("Q")
-    signed = Signer().row
+    signed = row_signer()
     with _opened(path) as file:
         end = len(_BOM) if file.read(len(_BOM)) == _BOM else 0
         file.seek(end)
@@ -114,7 +114,7 @@ def _of_lines(path: str) -> LocalRows:
 def _of_document(path: str) -> LocalRows:
     digests: dict[str, bytes] = {}
     repeated: list[str] = []
-    signed = Signer().row
+    signed = row_signer()
     for index, raw in enumerate(_items(path)):
         slug, signature = signed(raw) or _closely(bytes(raw), f"{path}, row {index}")
         if slug in digests:
