@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, Executable, Row, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
-from hud.errors import HudError, UsageError
+from hud.errors import HudError, UnreachableError, UsageError
 from hud_platform.refusals import Busy
 
 if TYPE_CHECKING:
@@ -122,8 +122,18 @@ def address(config: PlatformConfig, folder: DataFolder) -> URL:
 
 
 def open_database(config: PlatformConfig, folder: DataFolder) -> Database:
-    """Open the database; nothing is connected until first use."""
-    engine = create_async_engine(address(config, folder))
+    """Open the database; nothing is connected until first use.
+
+    Raises:
+        UsageError: what is configured is no address.
+        HudError: its driver is not installed.
+    """
+    try:
+        engine = create_async_engine(address(config, folder))
+    except ModuleNotFoundError as error:
+        raise HudError(
+            f"the database needs a package that is not installed here: {error.name}", hint="pip install psycopg[binary]"
+        ) from error
     if engine.dialect.name == "sqlite":
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
@@ -134,10 +144,21 @@ async def upgrade(database: Database) -> None:
     """Bring the database's tables to what this version needs: all of it, or nothing.
 
     Raises:
-        HudError: a newer version of the platform made it.
+        UnreachableError: it does not answer.
+        HudError: a newer version of the platform made it, or it is no database.
     """
-    async with database.begin() as connection:
-        await connection.run_sync(_upgrade)
+    try:
+        async with database.begin() as connection:
+            await connection.run_sync(_upgrade)
+    except DBAPIError as error:
+        reason = str(error.orig).partition("\n")[0]
+        if database.dialect.name == "sqlite":
+            raise HudError(
+                f"{database.url.database} cannot be opened: {reason}", hint="hud platform restore FILE --force"
+            ) from error
+        raise UnreachableError(f"the database does not answer: {reason}", hint="is it up, and --database right?") from (
+            error
+        )
 
 
 def _upgrade(connection: Connection) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from hud_platform.database import Database, Reader
 
-__all__ = ["Caller", "Keyring", "is_scope", "listed", "mint", "record", "revoke"]
+__all__ = ["Caller", "Keyring", "check", "is_scope", "listed", "mint", "record", "revoke"]
 
 _PREFIX_LENGTH = 12
 _LONGEST_NAME = 255
@@ -113,10 +113,7 @@ async def mint(connection: AsyncConnection, *, name: str, scope: Scope) -> Minte
     Raises:
         UsageError: no such scope, or a name that is empty or too long.
     """
-    if not is_scope(scope):
-        raise UsageError(f"{scope!r} is no scope", hint=f"one of: {', '.join(get_args(Scope))}")
-    if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
-        raise UsageError(f"{name[:40]!r} cannot name a key", hint=f"up to {_LONGEST_NAME} printable characters")
+    check(name, scope)
     key = f"hud_{secrets.token_urlsafe(32)}"
     values = {"name": name, "prefix": key[:_PREFIX_LENGTH], "hash": _hash(key), "scope": scope}
     added = api_keys.insert().values(id=uuid.uuid4(), created_at=datetime.now(UTC), **values).returning(api_keys)
@@ -162,6 +159,18 @@ def record(row: Row[Any]) -> KeyRecord:
         last_used_at=stamp(row.last_used_at) if row.last_used_at else None,
         revoked_at=stamp(row.revoked_at) if row.revoked_at else None,
     )
+
+
+def check(name: str, scope: str) -> None:
+    """Refuse what no key can be made from.
+
+    Raises:
+        UsageError: no such scope, or a name that is empty, too long or does not print.
+    """
+    if not is_scope(scope):
+        raise UsageError(f"{scope!r} is no scope", hint=f"one of: {', '.join(get_args(Scope))}")
+    if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
+        raise UsageError(f"{name[:40]!r} cannot name a key", hint=f"up to {_LONGEST_NAME} printable characters")
 
 
 def is_scope(text: str) -> bool:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from hud.errors import UsageError
 from hud_cli import output
 from hud_cli.platform.local import DEFAULT_DATA, DataOption, JsonOption, require_extra
 
@@ -35,7 +34,7 @@ def create(
 
     from hud_cli.platform import local_keys
 
-    minted = local_keys.create(data, name=name, scope=_scope(scope))
+    minted = local_keys.create(data, name=name, scope=cast("Scope", scope))
     if json:
         output.document({"key": minted.key, **asdict(minted.record)})
     else:
@@ -86,16 +85,6 @@ def revoke(
     else:
         output.note(f"Revoked {revoked.name} ({revoked.prefix}…).")
     return 0
-
-
-def _scope(text: str) -> Scope:
-    from typing import cast, get_args
-
-    from hud.platform.records import Scope
-
-    if text not in get_args(Scope):
-        raise UsageError(f"{text!r} is no scope", hint=f"one of: {', '.join(get_args(Scope))}")
-    return cast("Scope", text)
 
 
 def _row(record: KeyRecord) -> tuple[str, str, str, str, str]:

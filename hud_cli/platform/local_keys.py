@@ -28,10 +28,12 @@ def create(data: str, *, name: str, scope: Scope) -> MintedKey:
     """Make a key.
 
     Raises:
-        UsageError: the name cannot be one.
+        UsageError: the name cannot be one, or there is no such scope.
     """
     from hud.platform.records import MintedKey
     from hud_platform import keys
+
+    keys.check(name, scope)
 
     async def in_database(backend: Backend) -> MintedKey:
         async with backend.database.begin() as connection:

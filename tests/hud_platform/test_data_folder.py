@@ -121,3 +121,17 @@ def test_what_a_server_says_of_itself_goes_with_it(fresh_platform: Callable[...,
     platform.stop()
 
     assert not (platform.data / "server.json").exists()
+
+
+def test_a_database_that_is_none_is_named(fresh_platform: Callable[..., PlatformProcess]) -> None:
+    platform = fresh_platform()
+    platform.stop()
+    for name in ("platform.sqlite", "platform.sqlite-wal", "platform.sqlite-shm"):
+        (platform.data / name).unlink(missing_ok=True)
+    (platform.data / "platform.sqlite").write_bytes(b"this is no database" * 100)
+    command = [sys.executable, "-m", "hud_cli", "platform", "up", "--port", "0", "--no-settings", "--data"]
+    done = subprocess.run([*command, platform.data], capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert "platform.sqlite cannot be opened: file is not a database" in done.stderr
+    assert "Hint: hud platform restore FILE --force" in done.stderr
