@@ -11,11 +11,24 @@ from hud_platform import replies
 from hud_platform.access import authorising
 from hud_platform.backend import Backend
 from hud_platform.keys import Caller
-from hud_platform.routes import device, events, health, identity, keys, pages, projects, tasksets
+from hud_platform.routes import (
+    builds,
+    contexts,
+    device,
+    events,
+    health,
+    identity,
+    keys,
+    pages,
+    projects,
+    registry,
+    tasksets,
+    uploads,
+)
 
 __all__ = ["create_app"]
 
-_SUBJECTS = (identity, projects, keys, device, events, health, pages, tasksets)
+_SUBJECTS = (identity, projects, keys, device, registry, uploads, contexts, builds, tasksets, events, health, pages)
 
 _BODY_LIMIT_BYTES = 64 * 2**20  # routes that take more say so
 

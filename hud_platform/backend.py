@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hud_platform import database as databases
 from hud_platform import facts, projects
+from hud_platform.blobs import BlobStore, open_blobs
 from hud_platform.build_log import Logs
 from hud_platform.config import PlatformConfig
 from hud_platform.data_folder import DataFolder, open_folder
@@ -36,6 +37,7 @@ class Backend:
         vault: Encrypts what is secret at rest.
         facts: Its own identity.
         metrics: What it counts.
+        blobs: Chunks and manifests of contexts, by their digests.
         logs: The logs of builds.
         builds: The builds under way; there once `build_workflow.running_builds` runs them.
     """
@@ -49,6 +51,7 @@ class Backend:
         data: DataFolder,
         database: Database,
         reader: Reader,
+        blobs: BlobStore,
         vault: Vault,
         facts: Facts,
     ) -> None:
@@ -57,6 +60,7 @@ class Backend:
         self.database = database
         self.reader = reader
         self.keys = Keyring(database, reader)
+        self.blobs = blobs
         self.vault = vault
         self.facts = facts
         self.metrics = Metrics()
@@ -77,6 +81,7 @@ async def open_backend(config: PlatformConfig) -> AsyncIterator[Backend]:
     """
     data = open_folder(config.data)
     vault = open_vault(data)
+    blobs = open_blobs(config, data)
     database = databases.open_database(config, data)
     try:
         await databases.upgrade(database)
@@ -85,7 +90,9 @@ async def open_backend(config: PlatformConfig) -> AsyncIterator[Backend]:
             await projects.find_or_make_default(connection)
         reader = Reader(database, data, is_sqlite=database.dialect.name == "sqlite")
         try:
-            yield Backend(config=config, data=data, database=database, reader=reader, vault=vault, facts=known)
+            yield Backend(
+                config=config, data=data, database=database, reader=reader, blobs=blobs, vault=vault, facts=known
+            )
         finally:
             reader.close()
     finally:

@@ -24,6 +24,7 @@ from hud.version import __version__
 from hud_platform import first_start, server_info
 from hud_platform.app import create_app
 from hud_platform.backend import Backend, open_backend
+from hud_platform.build_workflow import running_builds
 from hud_platform.data_folder import lock, open_folder, refuse_half_restored
 from hud_platform.replies import error_body
 from hud_platform.server_info import ServerInfo
@@ -89,7 +90,7 @@ def _is_stderr(path: Path) -> bool:
 async def _serve(
     config: PlatformConfig, listener: socket.socket, ready: Callable[[ServerInfo, str | None], None]
 ) -> None:
-    async with open_backend(config) as backend, _regularly(backend.keys.write_uses):
+    async with open_backend(config) as backend, _regularly(backend.keys.write_uses), running_builds(backend):
         key = await first_start.admin_key(backend)
         running = ServerInfo(url=config.public_url, pid=os.getpid(), data=str(backend.data.root), version=__version__)
 
