@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -53,8 +52,7 @@ class Malformed(Exception):
     """Why a text is no row; its argument says so to people."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
+class Part(Struct, frozen=True, kw_only=True, gc=False):
     """A template and its arguments, which an environment has to know."""
 
     env: str
@@ -62,8 +60,7 @@ class Part:
     args: _Object
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TaskRow:
+class TaskRow(Struct, frozen=True, kw_only=True, gc=False):
     """A row that is well formed.
 
     Attributes:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import Row, Select, func, select
 
+from hud_platform.row_sets import among
 from hud_platform.tables import tasks, tasksets
 from hud_platform.taskset_revisions import digest_of
 
@@ -45,16 +46,12 @@ async def export(database: Database, taskset: Row[Any]) -> AsyncIterator[bytes]:
 
 async def rows(database: Database, taskset: Row[Any], slugs: Iterable[str]) -> AsyncIterator[bytes]:
     """Give the export records of some slugs as JSON; those that are not there are left out."""
-    places: list[tuple[int, int]] = []
-    wanted = list(dict.fromkeys(slugs))
+    wanted = [slug for slug in dict.fromkeys(slugs) if "\0" not in slug]  # which no slug has, nor PostgreSQL takes
     async with database.connect() as connection:
-        for start in range(0, len(wanted), _READ_AT_ONCE):
-            query = select(tasks.c.id, func.length(tasks.c.row)).where(
-                tasks.c.taskset_id == taskset.id,
-                tasks.c.removed_in.is_(None),
-                tasks.c.slug.in_(wanted[start : start + _READ_AT_ONCE]),
-            )
-            places += await _places(connection, query.order_by(tasks.c.slug))
+        query = select(tasks.c.id, func.length(tasks.c.row)).where(
+            tasks.c.taskset_id == taskset.id, tasks.c.removed_in.is_(None), among(connection, tasks.c.slug, wanted)
+        )
+        places = await _places(connection, query.order_by(tasks.c.slug))
     async for piece in _records(database, places, b'{"tasks":['):
         yield piece
     yield b"]}"
@@ -91,7 +88,7 @@ async def _places(connection: AsyncConnection, query: Select[Any]) -> list[tuple
 async def _records(database: Database, places: Sequence[tuple[int, int]], head: bytes) -> AsyncIterator[bytes]:
     for part in _portions(places):
         async with database.connect() as connection:
-            query = select(tasks.c.id, tasks.c.row).where(tasks.c.id.in_(part))
+            query = select(tasks.c.id, tasks.c.row).where(among(connection, tasks.c.id, part))
             found = {row.id: row.row for row in await connection.execute(query)}
         yield head + b",".join([found[row_id] for row_id in part])
         head = b","

@@ -9,9 +9,9 @@ import asyncio
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 from sqlalchemy import ColumnElement, Row, func, insert, literal, select, update
 
 from hud.errors import NotFoundError
@@ -19,6 +19,7 @@ from hud.platform.records import RevisionRecord
 from hud.sync.signature import taskset_digest
 from hud_platform.pages import Listing
 from hud_platform.refusals import Conflict
+from hud_platform.row_sets import among
 from hud_platform.tables import api_keys, tasks, taskset_revisions, tasksets
 from hud_platform.times import now, stamp
 
@@ -34,9 +35,10 @@ _READ_AT_ONCE = 1000  # rows that SQLAlchemy unpacks in one turn of the event lo
 _WRITTEN_AT_ONCE = 1000
 _WRITTEN_BYTES = 8 * 2**20
 
-_INSERT = 'INSERT INTO tasks (taskset_id, slug, "row", digest, added_in) VALUES ({0}, {0}, {0}, {0}, {0})'
-
-T = TypeVar("T")
+_COLUMNS = '(taskset_id, added_in, slug, digest, "row")'
+_INSERT = f"INSERT INTO tasks {_COLUMNS} VALUES (?, ?, ?, ?, ?)"  # noqa: S608  # all of it is here
+_COPY = f"COPY tasks {_COLUMNS} FROM STDIN (FORMAT BINARY)"
+_COPIED = ("uuid", "int4", "text", "bytea", "bytea")
 
 
 class Rows(Protocol):
@@ -66,11 +68,20 @@ class Change:
     removed: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Member:
+class _Member(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # a collector that walks 100,000 stops everybody
     id: int
     digest: bytes
     added_in: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    created: Sequence[str]
+    updated: Sequence[str]
+    removed: Sequence[str]
+    left: Sequence[int]
+    digest: str
+    total: int
 
 
 async def change(
@@ -101,26 +112,19 @@ async def change(
             hint="compare again and upload what differs now",
         )
     live = await _members(connection, taskset_id, tasks.c.removed_in.is_(None))
-    created = [slug for slug in rows.digests if slug not in live]
-    updated = [slug for slug, wanted in rows.digests.items() if (old := live.get(slug)) and old.digest != wanted]
-    removed = [slug for slug in dict.fromkeys(remove) if slug in live]
-    if not (created or updated or removed):
+    plan = await asyncio.to_thread(_planned, live, rows.digests, remove)
+    if plan is None:
         return Change(revision=current, digest=digest)
-    number = current + 1
-    await _retire(connection, [live[slug].id for slug in (*updated, *removed)], number)
-    await _add(connection, taskset_id, rows, (*created, *updated), number)
-    content = {slug: member.digest for slug, member in live.items()}
-    content.update(rows.digests)
-    for slug in removed:
-        del content[slug]
     made = Change(
-        revision=number,
-        digest=await asyncio.to_thread(taskset_digest, content),
-        created=len(created),
-        updated=len(updated),
-        removed=len(removed),
+        revision=current + 1,
+        digest=plan.digest,
+        created=len(plan.created),
+        updated=len(plan.updated),
+        removed=len(plan.removed),
     )
-    await _record(connection, taskset_id, made, len(content), key_id=key_id)
+    await _retire(connection, plan.left, made.revision)
+    await _add(connection, taskset_id, rows, (*plan.created, *plan.updated), made.revision)
+    await _record(connection, taskset_id, made, plan.total, key_id=key_id)
     return made
 
 
@@ -136,23 +140,15 @@ async def roll_back(
     target = await _row(connection, taskset_id, wanted)
     if target.digest != await digest_of(connection, taskset_id, current):
         live = await _members(connection, taskset_id, tasks.c.removed_in.is_(None))
-        old = {slug: member for slug, member in live.items() if member.added_in <= wanted}
-        left = (tasks.c.removed_in > wanted) & (tasks.c.added_in <= wanted)
-        old.update(await _members(connection, taskset_id, left))
-        number = current + 1
-        gone = [member.id for slug, member in live.items() if slug not in old]
-        replaced = [slug for slug, member in live.items() if slug in old and old[slug].digest != member.digest]
-        back = [slug for slug in old if slug not in live]
-        await _retire(connection, [*gone, *(live[slug].id for slug in replaced)], number)
-        for ids in _parts([old[slug].id for slug in (*back, *replaced)]):
-            copied = select(tasks.c.taskset_id, tasks.c.slug, tasks.c.row, tasks.c.digest, literal(number))
-            columns = ["taskset_id", "slug", "row", "digest", "added_in"]
-            await connection.execute(insert(tasks).from_select(columns, copied.where(tasks.c.id.in_(ids))))
-        made = Change(
-            revision=number, digest=target.digest, created=len(back), updated=len(replaced), removed=len(gone)
-        )
+        past = (tasks.c.removed_in > wanted) & (tasks.c.added_in <= wanted)
+        old = await _members(connection, taskset_id, past)
+        made, left, back = await asyncio.to_thread(_planned_back, live, old, wanted, target.digest, current + 1)
+        await _retire(connection, left, made.revision)
+        columns = (tasks.c.taskset_id, tasks.c.slug, tasks.c.digest, tasks.c.row)
+        again = select(*columns, literal(made.revision)).where(among(connection, tasks.c.id, back))
+        await connection.execute(insert(tasks).from_select([*columns, tasks.c.added_in], again))
         await _record(connection, taskset_id, made, target.tasks, key_id=key_id, rolled_back_to=wanted)
-        current = number
+        current = made.revision
     return _revision_record(await _row(connection, taskset_id, current), current)
 
 
@@ -195,28 +191,72 @@ async def _members(
     return found
 
 
+def _planned(live: Mapping[str, _Member], wanted: Mapping[str, bytes], remove: Iterable[str]) -> _Plan | None:
+    """Give what makes the wanted rows of those that are there, or None when they are there already."""
+    created = [slug for slug in wanted if slug not in live]
+    updated = [slug for slug, digest in wanted.items() if slug in live and live[slug].digest != digest]
+    removed = [slug for slug in dict.fromkeys(remove) if slug in live]
+    if not (created or updated or removed):
+        return None
+    content = {slug: member.digest for slug, member in live.items()}
+    content.update(wanted)
+    for slug in removed:
+        del content[slug]
+    return _Plan(
+        created=created,
+        updated=updated,
+        removed=removed,
+        left=[live[slug].id for slug in (*updated, *removed)],
+        digest=taskset_digest(content),
+        total=len(content),
+    )
+
+
+def _planned_back(
+    live: Mapping[str, _Member], past: Mapping[str, _Member], wanted: int, digest: str, number: int
+) -> tuple[Change, list[int], list[int]]:
+    """Give what a rollback does, the ids of the rows that leave, and of those that are there again."""
+    old = {slug: member for slug, member in live.items() if member.added_in <= wanted} | dict(past)
+    gone = [slug for slug in live if slug not in old]
+    replaced = [slug for slug, member in live.items() if slug in old and old[slug].digest != member.digest]
+    back = [slug for slug in old if slug not in live]
+    made = Change(revision=number, digest=digest, created=len(back), updated=len(replaced), removed=len(gone))
+    return made, [live[slug].id for slug in (*gone, *replaced)], [old[slug].id for slug in (*back, *replaced)]
+
+
 async def _retire(connection: AsyncConnection, ids: Sequence[int], number: int) -> None:
-    for part in _parts(ids):
-        await connection.execute(update(tasks).where(tasks.c.id.in_(part)).values(removed_in=number))
+    if ids:
+        await connection.execute(update(tasks).where(among(connection, tasks.c.id, ids)).values(removed_in=number))
 
 
 async def _add(
     connection: AsyncConnection, taskset_id: uuid.UUID, rows: Rows, slugs: Sequence[str], number: int
 ) -> None:
-    # Past SQLAlchemy's statements, whose work for each row costs as much as SQLite's own.
-    is_sqlite = connection.dialect.name == "sqlite"
-    statement = _INSERT.format("?" if is_sqlite else "%s")
-    owner = taskset_id.hex if is_sqlite else taskset_id
-    values: list[tuple[object, ...]] = []
+    values: list[tuple[str, bytes, bytes]] = []
     size_bytes = 0
     for slug, record in zip(slugs, rows.records(slugs), strict=True):
-        values.append((owner, slug, record, rows.digests[slug], number))
+        values.append((slug, rows.digests[slug], record))
         size_bytes += len(record)
         if len(values) == _WRITTEN_AT_ONCE or size_bytes >= _WRITTEN_BYTES:
-            await connection.exec_driver_sql(statement, values)
+            await _insert(connection, taskset_id, values, number)
             values, size_bytes = [], 0
     if values:
-        await connection.exec_driver_sql(statement, values)
+        await _insert(connection, taskset_id, values, number)
+
+
+async def _insert(
+    connection: AsyncConnection, taskset_id: uuid.UUID, values: Sequence[tuple[str, bytes, bytes]], number: int
+) -> None:
+    # Past SQLAlchemy's statements, whose work for each row costs as much as the database's own.
+    if connection.dialect.name == "sqlite":
+        owner = taskset_id.hex
+        await connection.exec_driver_sql(_INSERT, [(owner, number, *row) for row in values])
+        return
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    async with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
+        copy.set_types(_COPIED)
+        for row in values:
+            await copy.write_row((taskset_id, number, *row))
 
 
 async def _record(
@@ -271,9 +311,3 @@ def _revision_record(row: Row[Any], current: int) -> RevisionRecord:
         key_name=row.key_name,
         rolled_back_to=row.rolled_back_to,
     )
-
-
-def _parts(values: Sequence[T]) -> Iterator[list[T]]:
-    remaining = iter(values)
-    while part := list(islice(remaining, _WRITTEN_AT_ONCE)):
-        yield part

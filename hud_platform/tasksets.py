@@ -85,7 +85,7 @@ async def by_name(reader: Reader, name: str) -> TasksetName:
     Raises:
         NotFoundError: there is none.
     """
-    row = await reader.one(_BY_NAME, {"name": name})
+    row = await reader.one(_BY_NAME, {"name": name}) if _is_name(name) else None
     if row is None and (normalised := normalise(name)):
         row = await reader.one(_BY_NORMALISED_NAME, {"name": normalised})
     if row is None:
@@ -98,7 +98,11 @@ async def named(connection: AsyncConnection, name: str, project_id: uuid.UUID | 
 
     Args:
         project_id: Where it has to be; None for wherever there is one.
+
+    Raises:
+        UsageError: no taskset can have the name.
     """
+    _require_name(name)
     for query, wanted in ((_BY_NAME, name), (_BY_NORMALISED_NAME, normalise(name))):
         inside = query if project_id is None else query.where(tasksets.c.project_id == project_id)
         if wanted and (row := (await connection.execute(inside, {"name": wanted})).one_or_none()):
@@ -110,9 +114,10 @@ async def create(connection: AsyncConnection, project: Row[Any], name: str) -> R
     """Make a taskset and give its row.
 
     Raises:
-        UsageError: the name is empty or too long.
+        UsageError: no taskset can have the name.
         Conflict: the project has one of that name.
     """
+    _require_name(name)
     row = await _insert(connection, project, name)
     if row is None:
         raise Conflict(f"the project {project.name!r} has a taskset named {name[:200]!r}", hint="upload into that one")
@@ -123,7 +128,7 @@ async def find_or_create(connection: AsyncConnection, project: Row[Any], name: s
     """Give the row of a project's taskset, made when there is none.
 
     Raises:
-        UsageError: the name is empty or too long.
+        UsageError: no taskset can have the name.
     """
     while (row := await named(connection, name, project.id)) is None:
         await _insert(connection, project, name)  # or somebody else does at this moment
@@ -131,13 +136,21 @@ async def find_or_create(connection: AsyncConnection, project: Row[Any], name: s
 
 
 async def _insert(connection: AsyncConnection, project: Row[Any], name: str) -> Row[Any] | None:
-    if not name.strip() or len(name) > _LONGEST_NAME or "\0" in name:
-        raise UsageError(f"{name[:80]!r} cannot name a taskset", hint=f"1 to {_LONGEST_NAME} characters")
     values = {"id": uuid.uuid4(), "project_id": project.id, "name": name, "normalised_name": normalise(name)}
     statement = _INSERT[connection.dialect.name](tasksets).values(**values, current_revision=0, created_at=now())
     added = statement.on_conflict_do_nothing(index_elements=["project_id", "name"]).returning(tasksets)
     row: Row[Any] | None = (await connection.execute(added)).one_or_none()
     return row
+
+
+def _is_name(name: str) -> bool:
+    return bool(name.strip()) and len(name) <= _LONGEST_NAME and "\0" not in name
+
+
+def _require_name(name: str) -> None:
+    if not _is_name(name):
+        hint = f"1 to {_LONGEST_NAME} characters, none of them a zero byte"
+        raise UsageError(f"{name[:80]!r} cannot name a taskset", hint=hint)
 
 
 def _found(row: Row[Any] | None, taskset_id: str) -> Row[Any]:
@@ -153,6 +166,7 @@ async def listed(
     wanted: Select[Any] = _RECORDS
     counted = select(func.count()).select_from(tasksets)
     if search:
+        search = search.replace("\0", "\N{REPLACEMENT CHARACTER}")  # no name has one, and PostgreSQL takes none
         holds = tasksets.c.name.icontains(search, autoescape=True)
         wanted, counted = wanted.where(holds), counted.where(holds)
     page = wanted.order_by(tasksets.c.name, tasksets.c.id).offset(offset)
