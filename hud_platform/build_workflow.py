@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from dbos import DBOS, DBOSConfig, SetWorkflowID
+from dbos import error as dbos_errors
 from sqlalchemy import Row, select
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from hud.errors import HudError
 from hud.eval.config import RuntimeConfig
@@ -140,6 +142,9 @@ class Builds:
             ended = self._cut_short(run) if run.limit.expired() else _failed(error)
         except HudError as error:
             ended = _failed(error)
+        except DBAPIError as error:
+            _log.error("build %s: %s", build_id, error.orig)
+            ended = Ended(status="FAILED", error_message=f"the platform's database cannot be written: {error.orig}")
         except Exception as error:  # noqa: BLE001  # a defect of ours ends the build, not the workflow
             _log.exception("build %s", build_id)
             ended = Ended(status="FAILED", error_message=f"the platform met a defect of its own: {error!r}"[:1000])
@@ -344,7 +349,11 @@ async def _build(build_id: str) -> None:
 
 @asynccontextmanager
 async def running_builds(backend: Backend) -> AsyncIterator[Builds]:
-    """Run the builds of a platform: those a last server left first; leaving leaves them for the next."""
+    """Run the builds of a platform: those a last server left first; leaving leaves them for the next.
+
+    Raises:
+        HudError: The database of the workflows cannot be used.
+    """
     global _current
     logging.getLogger("dbos").setLevel(logging.CRITICAL)
     config: DBOSConfig = {
@@ -358,8 +367,13 @@ async def running_builds(backend: Backend) -> AsyncIterator[Builds]:
     loop = asyncio.get_running_loop()
     try:
         left = await of_this.expect_unfinished()
-        DBOS(config=config)
-        DBOS.launch()
+        try:
+            DBOS(config=config)
+            DBOS.launch()
+        except (dbos_errors.DBOSException, SQLAlchemyError) as error:
+            raise HudError(
+                f"the database of the workflows cannot be used: {error}", hint="hud platform restore"
+            ) from error
         await of_this.resume(left)
         yield of_this
     finally:
