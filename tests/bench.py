@@ -69,6 +69,19 @@ def _peer() -> tuple[str | None, str]:
     return _script("peer-sdk", *([] if in_ci() else ["--present"]), timeout_s=600)
 
 
+@functools.cache
+def _browser() -> tuple[str | None, str]:
+    return _script("browser", *([] if in_ci() else ["--present"]), timeout_s=600)
+
+
+def require_browser() -> str:
+    """Give the path of a Chromium, for Playwright's `executable_path`."""
+    path, said = _browser()
+    if path is None:
+        missing(said)
+    return path
+
+
 def require_docker() -> str:
     """Give the path of a docker client that has BuildKit, on a machine whose engine answers."""
     answered, said = _engine()
