@@ -43,6 +43,13 @@ class PlatformProcess:
     def pid(self) -> int:
         return self.process.pid
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """The variables that point a client here, the public SDK's too."""
+        services = ("API", "WEB", "RUNTIME", "GATEWAY", "RL")
+        addresses = {f"HUD_{service}_URL": self.url for service in services}
+        return {**addresses, "HUD_TELEMETRY_URL": f"{self.url}/v3/api", "HUD_API_KEY": self.key or ""}
+
     def start(self) -> PlatformProcess:
         """Start it, or start it again on the same folder, and wait until it is ready."""
         self.home.mkdir(parents=True, exist_ok=True)
