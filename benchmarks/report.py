@@ -21,6 +21,9 @@ _GROUPS = {
     "server_memory": "Memory of a serving process",
     "control_channel": "Processor time on the control channel",
     "rollouts": "Rollouts",
+    "context": "The context of a build",
+    "build_logs": "Build logs",
+    "sync": "Task sync",
 }
 
 

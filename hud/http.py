@@ -21,6 +21,7 @@ from hud.errors import DeadlineError, HudError, PlatformError, UnreachableError,
 from hud.refusal import lowered, readable, refusal, without_query
 from hud.retry import RETRIED_STATUSES, Waits
 from hud.settings import origin
+from hud.tls import LateContext
 from hud.version import __version__
 
 # httpx loads its own command line where rich is installed: 70 ms more for every command that reaches a platform.
@@ -94,6 +95,7 @@ class Http:
             self._client = httpx.Client(
                 headers={"User-Agent": f"hud-cli/{__version__}"},
                 mounts=direct,
+                verify=LateContext(),
                 limits=httpx.Limits(keepalive_expiry=KEEPALIVE_S),
             )
         except (ValueError, ImportError, httpx.InvalidURL) as error:  # a proxy of the environment
