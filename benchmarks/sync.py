@@ -21,25 +21,6 @@ from hud.sync.signature import digest, taskset_digest
 _USAGE, _BARE = ROOT / "benchmarks" / "usage.py", ROOT / "benchmarks" / "bare_json.py"
 _TASKSET = "99999999-9999-4999-8999-999999999999"
 _SENTENCE = "write a short report about the weather in the town where you were born and count its letters"
-    "write",
-    "a",
-    "short",
-    "report",
-    "about",
-    "the",
-    "weather",
-    "in",
-    "the",
-    "town",
-    "where",
-    "you",
-    "were",
-    "born",
-    "and",
-    "count",
-    "its",
-    "letters",
-]
 _MEMORY_LIMIT_MIB = 300.0
 
 
