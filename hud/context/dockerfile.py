@@ -69,9 +69,9 @@ def read_instructions(path: Path) -> list[Instruction]:
             continue
         instruction, ends = _instruction(first + 1, joined.strip())
         for end, indented in ends:
-            while at < len(lines) and (lines[at].lstrip("\t") if indented else lines[at]) != end:
-                at += 1
-            at += 1
+            rest = [line.lstrip("\t") if indented else line for line in lines[at:]]
+            if end in rest:  # else it was a shift, as in $((1<<n))
+                at += rest.index(end) + 1
         instructions.append(instruction)
     return instructions
 

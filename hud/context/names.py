@@ -55,21 +55,25 @@ def normalise(name: str) -> str:
     return re.sub(r"-+", "-", re.sub(r"[^a-z0-9-]", "", text)).strip("-")
 
 
-def environment_name(folder: Path, recipe: Recipe, *, wanted: str | None = None) -> str:
+def environment_name(folder: Path, recipe: Recipe, *, wanted: str | None = None, source: Path | None = None) -> str:
     """Give the name of the environment that a folder declares, as its code spells it.
 
     Args:
         wanted: Which one, where it declares several.
+        source: The file that declares it, whatever the image serves and the rest of the tree declares.
 
     Raises:
         NotFoundError: it declares none (of that name).
         UsageError: it declares several and none is wanted, or the name is missing, computed or without a letter.
-        EnvironmentLoadError: the module that the image serves cannot be parsed.
+        EnvironmentLoadError: the source, or the module that the image serves, cannot be parsed.
     """
-    declarations = _served_declarations(folder, recipe)
     unread: list[str] = []
-    if not declarations:
-        declarations, unread = _tree_declarations(folder)
+    if source is not None:
+        declarations = _parsed(source, source.name)
+    else:
+        declarations = _served_declarations(folder, recipe)
+        if not declarations:
+            declarations, unread = _tree_declarations(folder)
     name = _choose(folder, declarations, unread, wanted)
     if not normalise(name):
         raise UsageError(f"the environment name {name!r} has no letter or digit", hint='Environment("my-env")')
@@ -106,19 +110,23 @@ def _served_declarations(folder: Path, recipe: Recipe) -> list[Declaration]:
     file = _module_file(folder, module)
     if file is None:
         return []
-    shown = file.relative_to(folder).as_posix()
-    try:
-        found = _declarations(file, shown)
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OSError) as error:
-        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        words = error.msg if isinstance(error, SyntaxError) else str(error)
-        raise EnvironmentLoadError(
-            f"{shown}{line}, which the image serves, cannot be parsed: {words}", hint=f"python -m py_compile {shown}"
-        ) from error
+    found = _parsed(file, file.relative_to(folder).as_posix(), role=", which the image serves,")
     if separator and head and attribute:
         # A factory or a re-export has another variable: then whatever the module declares stands for it.
         return [one for one in found if attribute in (one.variable, one.name)] or found
     return found
+
+
+def _parsed(file: Path, shown: str, *, role: str = "") -> list[Declaration]:
+    """Give what a file declares that has to be parsable."""
+    try:
+        return _declarations(file, shown)
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OSError) as error:
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        words = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise EnvironmentLoadError(
+            f"{shown}{line}{role} cannot be parsed: {words}", hint=f"python -m py_compile {shown}"
+        ) from error
 
 
 def _module_file(folder: Path, module: str) -> Path | None:

@@ -63,6 +63,7 @@ def test_a_folder_without_a_recipe_is_refused(tmp_path: Path) -> None:
         ('cmd ["hud", "serve", "first.py"]\nCMD ["hud", "serve", "last.py"]', "last.py"),
         ('CMD ["hud", "serve", "old.py"]\nFROM y\nCMD ["python"]', None),
         ('RUN <<EOF\nCMD ["hud", "serve", "no.py"]\nEOF\nCMD ["hud", "serve", "a.py"]', "a.py"),
+        ("RUN echo $((1<<n))\nCMD hud serve a.py", "a.py"),
         ('HEALTHCHECK CMD ["hud", "serve", "no.py"]', None),
         ("CMD python -m env", None),
     ],
@@ -179,6 +180,15 @@ def test_a_name_selects_among_several(project: Project) -> None:
     assert environment_name(folder, RECIPE, wanted="my-two") == "My_Two"
     with pytest.raises(NotFoundError, match=f"^{folder} declares no environment 'three', but one, My_Two$"):
         environment_name(folder, RECIPE, wanted="three")
+
+
+def test_a_file_that_is_named_declares_alone(project: Project) -> None:
+    folder = project(
+        {"Dockerfile": SERVES_ENV, "env.py": declares("one"), "two.py": declares("two"), "bad.py": "Environment("}
+    )
+    assert environment_name(folder, RECIPE, source=folder / "two.py") == "two"
+    with pytest.raises(EnvironmentLoadError, match=r"^bad\.py:1 cannot be parsed: "):
+        environment_name(folder, RECIPE, source=folder / "bad.py")
 
 
 def test_the_same_name_twice_is_one_name(project: Project) -> None:
