@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, Text, any_, func, literal, select
+from sqlalchemy import ARRAY, ColumnElement, any_, func, literal, select
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,6 +24,5 @@ def among(connection: AsyncConnection, column: Any, values: Sequence[int] | Sequ
         listed = func.json_each(json.dumps(list(values))).table_valued("value")
         given: ColumnElement[bool] = column.in_(select(listed.c.value))
         return given
-    kind = Text() if values and isinstance(values[0], str) else BigInteger()
-    wanted: ColumnElement[bool] = column == any_(literal(list(values), ARRAY(kind)))
+    wanted: ColumnElement[bool] = column == any_(literal(list(values), ARRAY(column.type)))
     return wanted

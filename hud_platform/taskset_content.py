@@ -38,10 +38,7 @@ async def export(database: Database, taskset: Row[Any]) -> AsyncIterator[bytes]:
     )
     async with database.connect() as connection:
         places = await _places(connection, live.order_by(tasks.c.slug))
-    head = b'{"name":%s,"tasks":[' % msgspec.json.encode(taskset.name)
-    async for piece in _records(database, places, head):
-        yield piece
-    yield b"]}"
+    return _document(database, places, b'{"name":%s,"tasks":[' % msgspec.json.encode(taskset.name))
 
 
 async def rows(database: Database, taskset: Row[Any], slugs: Iterable[str]) -> AsyncIterator[bytes]:
@@ -52,9 +49,7 @@ async def rows(database: Database, taskset: Row[Any], slugs: Iterable[str]) -> A
             tasks.c.taskset_id == taskset.id, tasks.c.removed_in.is_(None), among(connection, tasks.c.slug, wanted)
         )
         places = await _places(connection, query.order_by(tasks.c.slug))
-    async for piece in _records(database, places, b'{"tasks":['):
-        yield piece
-    yield b"]}"
+    return _document(database, places, b'{"tasks":[')
 
 
 async def signatures(database: Database, taskset: Row[Any]) -> bytes:
@@ -85,15 +80,14 @@ async def _places(connection: AsyncConnection, query: Select[Any]) -> list[tuple
     return found
 
 
-async def _records(database: Database, places: Sequence[tuple[int, int]], head: bytes) -> AsyncIterator[bytes]:
+async def _document(database: Database, places: Sequence[tuple[int, int]], head: bytes) -> AsyncIterator[bytes]:
     for part in _portions(places):
         async with database.connect() as connection:
             query = select(tasks.c.id, tasks.c.row).where(among(connection, tasks.c.id, part))
             found = {row.id: row.row for row in await connection.execute(query)}
         yield head + b",".join([found[row_id] for row_id in part])
         head = b","
-    if not places:
-        yield head
+    yield b"]}" if places else head + b"]}"
 
 
 def _portions(places: Sequence[tuple[int, int]]) -> Iterator[list[int]]:

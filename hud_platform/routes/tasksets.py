@@ -95,7 +95,7 @@ async def create_taskset(backend: Backend, caller: Caller, data: NewTaskset) -> 
 async def export_taskset(backend: Backend, taskset_id: str) -> Stream:
     """All rows of a taskset, exactly as they were uploaded."""
     taskset = await tasksets.read(backend.reader, taskset_id)
-    return Stream(taskset_content.export(backend.database, taskset), media_type="application/json")
+    return Stream(await taskset_content.export(backend.database, taskset), media_type="application/json")
 
 
 @get("/v2/tasksets/{taskset_id:str}/signatures")
@@ -110,7 +110,7 @@ async def read_signatures(backend: Backend, taskset_id: str) -> Response[bytes]:
 async def read_rows(backend: Backend, taskset_id: str, data: WantedRows) -> Stream:
     """Some rows of a taskset; slugs that it does not have are left out."""
     taskset = await tasksets.read(backend.reader, taskset_id)
-    return Stream(taskset_content.rows(backend.database, taskset, data.slugs), media_type="application/json")
+    return Stream(await taskset_content.rows(backend.database, taskset, data.slugs), media_type="application/json")
 
 
 @get("/v2/tasksets/{taskset_id:str}/revisions")
