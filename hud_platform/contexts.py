@@ -1,13 +1,14 @@
-"""Contexts that arrive as a manifest and the chunks that were missing."""
+"""Contexts by the digest of their manifest: which are known, and which of their chunks are still to come."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.dialects import postgresql, sqlite
 
 from hud.context import manifest as manifests
 from hud.context.manifest import Manifest
@@ -15,97 +16,104 @@ from hud.errors import NotFoundError
 from hud.platform.records import ContextState
 from hud_platform.refusals import TooLarge
 from hud_platform.tables import contexts
-from hud_platform.times import now
+from hud_platform.times import aware, now
 
 if TYPE_CHECKING:
     from hud_platform.backend import Backend
 
-__all__ = ["add", "load", "missing", "state", "touch"]
+__all__ = ["MANIFEST_LIMIT_BYTES", "manifest", "missing", "register", "state", "touch"]
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+MANIFEST_LIMIT_BYTES = 256 * 2**20
+"""A manifest of a million files, which is as many as one may have."""
+
+_INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_DIGEST = re.compile("[0-9a-f]{64}")
+_TOUCHED_EVERY = timedelta(minutes=10)
 
 
-async def add(backend: Backend, content: bytes) -> ContextState:
-    """Keep a manifest and say which of its chunks are missing; the same one again changes nothing.
+async def register(backend: Backend, content: bytes) -> ContextState:
+    """Take a manifest in and say which chunks are to be sent; the same one again is taken in once.
 
     Raises:
-        UsageError: no folder can hold what it lists (PA-17).
+        UsageError: the manifest is not canonical, or no folder can hold what it lists (PA-17).
         TooLarge: its files are larger than a context may be.
     """
-    manifest = await asyncio.to_thread(manifests.decode, content)
+    known = await asyncio.to_thread(manifests.decode, content)
     limit = backend.config.upload_limit_bytes
-    if manifest.size_bytes > limit:
+    if known.size_bytes > limit:
         raise TooLarge(
-            f"the context has {manifest.size_bytes} bytes; at most {limit}",
-            hint="leave large files out in .dockerignore, or raise HUD_PLATFORM_UPLOAD_LIMIT_BYTES",
+            f"the context has {known.size_bytes} bytes, and this platform takes {limit}",
+            hint="leave out what the build does not need, with .dockerignore",
         )
-    await asyncio.to_thread(backend.blobs.put_verified, manifest.digest, content, kind="manifest")
-    try:
-        async with backend.database.begin() as connection:
-            seen = update(contexts).where(contexts.c.digest == manifest.digest).values(used_at=now())
-            if (await connection.execute(seen)).rowcount == 0:
-                time = now()
-                await connection.execute(
-                    contexts.insert().values(
-                        digest=manifest.digest,
-                        files=len(manifest.files),
-                        size_bytes=manifest.size_bytes,
-                        created_at=time,
-                        used_at=time,
-                    )
-                )
-    except IntegrityError:  # the same manifest came twice at once
-        pass
-    return await _state(backend, manifest)
+    time = now()
+    values = {"digest": known.digest, "files": len(known.files), "size_bytes": known.size_bytes}
+    statement = _INSERT[backend.database.dialect.name](contexts).values(**values, created_at=time, used_at=time)
+    async with backend.database.begin() as connection:
+        await connection.execute(statement.on_conflict_do_update(index_elements=["digest"], set_={"used_at": time}))
+    # After the row: what `gc` removed before it saw the row is missing here, and later it sees the row.
+    return ContextState(digest=known.digest, missing=await asyncio.to_thread(_keep, backend, known))
+
+
+def _keep(backend: Backend, known: Manifest) -> list[str]:
+    with backend.blobs.using():
+        backend.blobs.put_manifest(known.digest, known.encode())
+        return backend.blobs.lacking(known.chunk_sizes)
 
 
 async def state(backend: Backend, digest: str) -> ContextState:
-    """Say which chunks of a known context are missing.
+    """Say which chunks of a context are still to be sent.
+
+    Raises:
+        NotFoundError: its manifest is not known.
+    """
+    return ContextState(digest=digest, missing=await missing(backend, digest))
+
+
+async def missing(backend: Backend, digest: str) -> list[str]:
+    """Give the digests of the chunks that a context lacks, in the order in which its files need them.
 
     Raises:
         NotFoundError: its manifest is not known.
     """
     await touch(backend, digest)
-    return await _state(backend, await load(backend, digest))
+    known = await manifest(backend, digest)
+    return await asyncio.to_thread(_lacking, backend, known)
 
 
-async def missing(backend: Backend, digest: str) -> list[str]:
-    """Give the chunks that a known context lacks.
+def _lacking(backend: Backend, known: Manifest) -> list[str]:
+    with backend.blobs.using():
+        return backend.blobs.lacking(known.chunk_sizes)
+
+
+async def manifest(backend: Backend, digest: str) -> Manifest:
+    """Give the manifest of a context.
+
+    Raises:
+        NotFoundError: it is not known.
+    """
+    content = await asyncio.to_thread(backend.blobs.manifest, digest) if _DIGEST.fullmatch(digest) else None
+    if content is None:
+        raise _unknown(digest)
+    return await asyncio.to_thread(manifests.decode, content)
+
+
+async def touch(backend: Backend, digest: str) -> None:
+    """Note that a context is used now, which keeps it from `gc`.
 
     Raises:
         NotFoundError: its manifest is not known.
     """
-    return (await state(backend, digest)).missing
-
-
-async def load(backend: Backend, digest: str) -> Manifest:
-    """Give the manifest of a known context.
-
-    Raises:
-        NotFoundError: it is not known.
-    """
-
-    def read() -> Manifest:
-        return manifests.decode(backend.blobs.read(digest, kind="manifest"))
-
-    return await asyncio.to_thread(read)
-
-
-async def touch(backend: Backend, digest: str) -> None:
-    """Note that a context is in use, so that `gc` keeps it.
-
-    Raises:
-        NotFoundError: it is not known.
-    """
-    known = None
-    if _DIGEST.fullmatch(digest):
-        known = await backend.reader.one(select(contexts.c.used_at).where(contexts.c.digest == digest))
-    if known is None:
-        raise NotFoundError(f"no context has the digest {digest[:80]!r}", hint="send its manifest: POST /v2/contexts")
+    row = await backend.reader.one(select(contexts.c.used_at).where(contexts.c.digest == digest))
+    if row is None:
+        raise _unknown(digest)
+    time = now()
+    if time - aware(row.used_at) < _TOUCHED_EVERY:
+        return
     async with backend.database.begin() as connection:
-        await connection.execute(update(contexts).where(contexts.c.digest == digest).values(used_at=now()))
+        touched = await connection.execute(update(contexts).where(contexts.c.digest == digest).values(used_at=time))
+    if not touched.rowcount:
+        raise _unknown(digest)
 
 
-async def _state(backend: Backend, manifest: Manifest) -> ContextState:
-    digests = list(manifest.chunk_sizes)
-    return ContextState(digest=manifest.digest, missing=await asyncio.to_thread(backend.blobs.missing, digests))
+def _unknown(digest: str) -> NotFoundError:
+    return NotFoundError(f"no context has the digest {digest[:80]!r}", hint="send its manifest with POST /v2/contexts")

@@ -1,8 +1,9 @@
 """The folder that `docker build` reads, one for each environment, kept up to date in place.
 
 BuildKit takes over only the files whose size or time changed since the last build, so files that stay the same are
-not touched. What the folder holds is written down beside it once it is complete; a folder without that note, because
-the server was killed meanwhile, is made anew. Builds of one environment take turns, so nobody reads while this writes.
+not touched, and those that are written get a time which no file had before. What the folder holds is written down
+beside it once it is complete; a folder without that note, because the server was killed meanwhile, is made anew.
+Builds of one environment take turns, so nobody reads while this writes.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = ["from_archive", "from_context", "update"]
 
-_TREE, _NOTE = "tree", "complete"
+_TREE, _NOTE, _OLD = "tree", "complete", "old"
 _FROM_BUCKET_AT_ONCE = 16
+_NOT_AS_NOTED = frozenset({errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.ELOOP})
+"""What says that somebody else changed the tree."""
 
 Item = File | Directory | Symlink
 
@@ -40,10 +44,10 @@ async def from_context(backend: Backend, environment_id: UUID, digest: str) -> P
     """Give an environment's folder with the files of a context.
 
     Raises:
-        NotFoundError: the context, or a chunk of it, is gone.
-        HudError: the disk is full.
+        NotFoundError: the context is not known.
+        HudError: a chunk of it is gone, or the disk is full.
     """
-    manifest = await contexts.load(backend, digest)
+    manifest = await contexts.manifest(backend, digest)
     place = backend.data.contexts / str(environment_id)
     return await in_thread(lambda stop: update(place, manifest, backend.blobs, stop))
 
@@ -52,15 +56,18 @@ async def from_archive(backend: Backend, environment_id: UUID, build_id: UUID) -
     """Give an environment's folder with the files of the archive that was uploaded for a build.
 
     Raises:
-        UsageError: the archive cannot be read, or has a member that does not belong into a folder (PA-17).
+        NotFoundError: the archive is gone.
+        UsageError: it cannot be read, or has a member that does not belong into a folder (PA-17).
         HudError: the disk is full.
     """
     place = backend.data.contexts / str(environment_id)
     archive = backend.data.uploads / f"{build_id}.tar.gz"
 
     def work(stop: Stop) -> Path:
-        tree = _emptied(place)
+        if not archive.is_file():
+            raise NotFoundError(f"the context archive of build {build_id} is gone", hint="hud deploy sends it again")
         with _disk_full_said():
+            tree = _emptied(place)
             archives.extract(archive, tree, limit_bytes=backend.config.upload_limit_bytes, going_on=stop.check)
         return tree
 
@@ -71,96 +78,126 @@ def update(place: Path, wanted: Manifest, blobs: BlobStore, stop: Stop | None = 
     """Make the folder below `place` hold exactly what a manifest lists, and give it; blocking.
 
     Raises:
-        NotFoundError: a chunk is gone.
-        HudError: the disk is full.
+        HudError: a chunk is gone, or the disk is full.
         GivenUp: `stop` says so; the next call makes the folder anew.
     """
     stop = stop or Stop()
-    note = place / _NOTE
     with _disk_full_said():
-        known = _read_note(note)
-        if known is None:
-            tree, there = _emptied(place), {}
-        else:
-            tree, there = place / _TREE, {entry.path: entry for entry in known.entries}
+        known = _read_note(place)
         if known is not None and known.digest == wanted.digest:
-            return tree
-        note.unlink(missing_ok=True)
-        _remove_changed(tree, there, wanted.entries)
-        _write(tree, [entry for entry in wanted.entries if there.get(entry.path) != entry], blobs, stop)
-        files.replace(note, wanted.encode(), mode=0o600)
+            return place / _TREE
+        if known is None:
+            return _made_anew(place, wanted, blobs, stop)
+        try:
+            return _brought_up(place, known, wanted, blobs, stop)
+        except OSError as error:
+            if error.errno not in _NOT_AS_NOTED:
+                raise
+            return _made_anew(place, wanted, blobs, stop)
+
+
+def _made_anew(place: Path, wanted: Manifest, blobs: BlobStore, stop: Stop) -> Path:
+    tree = _emptied(place)
+    _write(tree, wanted.entries, blobs, stop)
+    files.replace(place / _NOTE, wanted.encode(), mode=0o600)
     return tree
 
 
-def _read_note(note: Path) -> Manifest | None:
+def _brought_up(place: Path, known: Manifest, wanted: Manifest, blobs: BlobStore, stop: Stop) -> Path:
+    tree = place / _TREE
+    (place / _NOTE).unlink()
+    there = {entry.path: entry for entry in known.entries}
+    changed = [entry for entry in wanted.entries if there.get(entry.path) != entry]
+    _remove(tree, _outdated(there, wanted.entries, changed))
+    _write(tree, changed, blobs, stop)
+    files.replace(place / _NOTE, wanted.encode(), mode=0o600)
+    return tree
+
+
+def _read_note(place: Path) -> Manifest | None:
+    """Give what the tree holds, None when that is not certain."""
     try:
-        return manifests.decode(note.read_bytes()) if (note.parent / _TREE).is_dir() else None
+        return manifests.decode((place / _NOTE).read_bytes()) if (place / _TREE).is_dir() else None
     except (FileNotFoundError, UsageError):
         return None
 
 
 def _emptied(place: Path) -> Path:
-    """Give an empty folder below `place`."""
+    """Give an empty tree below `place`, whatever is there."""
     (place / _NOTE).unlink(missing_ok=True)
-    tree = place / _TREE
+    tree, old = place / _TREE, place / _OLD
+    shutil.rmtree(old, ignore_errors=True)
     if tree.exists():
-        # A name of its own first: removing takes time, and a half-removed tree must not be taken for a whole one.
-        old = place / "old"
-        shutil.rmtree(old, ignore_errors=True)
+        # Under another name at once: removing takes time, and what a killed server left of it is nobody's tree.
         tree.rename(old)
-    shutil.rmtree(place / "old", ignore_errors=True)
+        shutil.rmtree(old)
     tree.mkdir(mode=0o700, parents=True)
     return tree
 
 
-def _remove_changed(tree: Path, there: dict[str, Item], wanted: Iterable[Item]) -> None:
-    """Remove what is not wanted, or not as it is there; a folder that stays is left with what stays in it."""
-    stays = {entry.path for entry in wanted if there.get(entry.path) == entry}
-    for path in sorted((path for path in there if path not in stays), reverse=True):  # what is inside a folder first
-        full = tree / path
-        if type(there[path]) is Directory:
-            full.rmdir()
+def _outdated(there: Mapping[str, Item], wanted: Iterable[Item], changed: Iterable[Item]) -> list[Item]:
+    """Give what has to go, the content of a folder before the folder itself."""
+    gone = there.keys() - {entry.path for entry in wanted}
+    gone |= there.keys() & {entry.path for entry in changed}
+    return [there[path] for path in sorted(gone, reverse=True)]
+
+
+def _remove(tree: Path, entries: Iterable[Item]) -> None:
+    for entry in entries:
+        path = tree / entry.path
+        if type(entry) is Directory:
+            path.rmdir()
         else:
-            full.unlink()
+            path.unlink()
 
 
-def _write(tree: Path, entries: list[Item], blobs: BlobStore, stop: Stop) -> None:
+def _write(tree: Path, entries: Iterable[Item], blobs: BlobStore, stop: Stop) -> None:
+    """Make entries of which there is nothing; links come last, so that nothing can be written through one."""
+    wanted: list[File] = []
+    links: list[Symlink] = []
     for entry in entries:  # in the order of their paths: a folder stands before what is in it
         if type(entry) is Directory:
-            (tree / entry.path).mkdir()
+            os.mkdir(tree / entry.path)
             os.chmod(tree / entry.path, entry.mode)
+        elif type(entry) is File:
+            wanted.append(entry)
         elif type(entry) is Symlink:
-            os.symlink(entry.target, tree / entry.path)
+            links.append(entry)
+    # One time for all: `make` takes files of one age for up to date, as it should those that came together.
+    time_ns = time.time_ns()
 
     def write(file: File) -> None:
         stop.check()
-        _write_file(tree / file.path, file, blobs)
+        _write_file(f"{tree}/{file.path}", file, time_ns, blobs)
 
-    wanted = [entry for entry in entries if type(entry) is File]
-    if blobs.is_local:
+    if blobs.is_remote:
+        with ThreadPoolExecutor(_FROM_BUCKET_AT_ONCE, thread_name_prefix="hud-tree") as threads:
+            list(threads.map(write, wanted))
+    else:
         for file in wanted:
             write(file)
-    else:
-        with ThreadPoolExecutor(_FROM_BUCKET_AT_ONCE) as pool:
-            list(pool.map(write, wanted))
+    for link in links:
+        os.symlink(link.target, tree / link.path)
 
 
-def _write_file(path: Path, file: File, blobs: BlobStore) -> None:
+def _write_file(path: str, file: File, time_ns: int, blobs: BlobStore) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, file.mode)
-    with open(descriptor, "wb", buffering=0) as target:
+    try:
+        left = file.size
         for digest in file.chunks:
-            blobs.copy(digest, target)
-        if target.tell() != file.size:
-            raise HudError(f"a stored chunk of {file.path!r} is damaged", hint="hud platform restore, or deploy anew")
+            size = min(left, manifests.CHUNK_BYTES)
+            blobs.copy(digest, size, descriptor)
+            left -= size
         os.fchmod(descriptor, file.mode)  # whatever the umask says
+        os.utime(descriptor, ns=(time_ns, time_ns))
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
 def _disk_full_said() -> Iterator[None]:
     try:
         yield
-    except NotFoundError:
-        raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise HudError(

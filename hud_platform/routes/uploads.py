@@ -9,33 +9,24 @@ from litestar import Request, post, put
 from hud.platform.records import BuildTicket
 from hud_platform import ids, uploads
 from hud_platform.backend import Backend
-from hud_platform.bodies import in_parts
+from hud_platform.uploads import Archive
 
 __all__ = ["routes"]
 
 
 @post("/v2/builds/upload-url", status_code=200)
 async def open_ticket(backend: Backend, request: Request[Any, Any, Any]) -> BuildTicket:
-    """The id of a build to come, and where to put its archive."""
-    base_url = backend.config.url or str(request.base_url)
-    return await uploads.open_ticket(backend, base_url)
+    """The id of a build to come, and where to put its archive: on the address by which the client came."""
+    return await uploads.open_ticket(backend, backend.config.url or str(request.base_url))
 
 
-@put("/uploads/{build_id:str}", status_code=200, request_max_body_size=None, opt={"open": True})
+@put("/uploads/{build_id:str}", status_code=200, opt={"open": True})
 async def put_archive(
     backend: Backend, request: Request[Any, Any, Any], build_id: str, expires: int, signature: str
-) -> dict[str, bool]:
+) -> Archive:
     """Take the archive of a build."""
-    length = request.headers.get("content-length", "")
-    await uploads.receive(
-        backend,
-        ids.parse(build_id, "upload"),
-        in_parts(request),
-        expires=expires,
-        signature=signature,
-        size_bytes=int(length) if length.isdecimal() else None,
-    )
-    return {"complete": True}
+    known = ids.parse(build_id, "upload")
+    return await uploads.receive(backend, request, known, expires=expires, signature=signature)
 
 
-routes = [open_ticket, put_archive]
+routes: list[Any] = [open_ticket, put_archive]
