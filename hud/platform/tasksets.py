@@ -187,9 +187,7 @@ def upload_in_batches(
         path = f"/task-uploads/{upload_id}/commit"
         return platform.call("POST", path, into=TaskUploadReply, body=body, idempotent=True)
     except PlatformError as error:
-        if error.status != 409 or taskset_id is None or base_digest is None:
-            raise
-        if signatures(platform, taskset_id).digest == base_digest:  # another conflict than that
+        if error.status != 409 or base_digest is None or not _has_moved(platform, taskset_id or name, base_digest):
             raise
         raise PlatformError(
             f"someone else synced {name!r} since it was compared; nothing was uploaded",
@@ -217,6 +215,12 @@ def rollback(platform: Platform, taskset_id: str, revision: int) -> RevisionReco
 @dataclass(frozen=True, kw_only=True)
 class _Rows:
     tasks: list[msgspec.Raw]
+
+
+def _has_moved(platform: Platform, reference: str, base_digest: str) -> bool:
+    """Whether a taskset is not what it was compared as, which is one conflict of several."""
+    found = find(platform, reference)
+    return found is not None and signatures(platform, found.id).digest != base_digest
 
 
 def _target(name: str, taskset_id: str | None, project_id: str | None) -> Mapping[str, str]:

@@ -15,7 +15,7 @@ from hud.platform import tasksets
 from hud.platform.client import Platform
 from hud.platform.records import TasksetRecord
 from hud.sync.records import Signed, client_row, record_signer
-from hud.sync.signature import DIGEST_BYTES
+from hud.sync.signature import DIGEST_BYTES, taskset_digest
 
 __all__ = ["RemoteRows", "export_rows", "fetch"]
 
@@ -41,8 +41,8 @@ class RemoteRows:
 
     @classmethod
     def none(cls) -> RemoteRows:
-        """Give the rows of a taskset that is not there."""
-        return cls({}, lambda _: ())
+        """Give the rows of a taskset that is not there: one that somebody else makes meanwhile is another."""
+        return cls({}, lambda _: (), base_digest=taskset_digest({}))
 
     def rows(self, slugs: Iterable[str]) -> Iterator[dict[str, Any]]:
         """Give the client rows of these slugs, in no certain order; only rows that differ from those here are kept."""

@@ -138,15 +138,16 @@ def test_somebody_elses_sync_is_told_from_other_conflicts(client: Platform, publ
     conflict = Scripted(status=409, body={"detail": "the taskset is of another project"})
     public_service.script("PUT", ".*/task-uploads/.*", Scripted(status=204), always=True)
     public_service.script("POST", ".*/commit", conflict, always=True)
+    there = public_service.add_taskset("demo")
     state = Scripted(body={"revision": 2, "digest": "new", "tasks": {}})
     public_service.script("GET", ".*/signatures", state, always=True)
     with pytest.raises(PlatformError) as caught:
-        tasksets.upload_in_batches(client, encoded(ROW), name="demo", taskset_id="i", base_digest="old")
+        tasksets.upload_in_batches(client, encoded(ROW), name="demo", taskset_id=there, base_digest="old")
     assert caught.value.message == "someone else synced 'demo' since it was compared; nothing was uploaded"
     assert caught.value.kind == "conflict"
     assert "--force" in (caught.value.hint or "")
     with pytest.raises(PlatformError, match="another project"):
-        tasksets.upload_in_batches(client, encoded(ROW), name="demo", taskset_id="i", base_digest="new")
+        tasksets.upload_in_batches(client, encoded(ROW), name="demo", taskset_id=there, base_digest="new")
 
 
 def test_what_only_our_platform_has_is_said_elsewhere(client: Platform, public_service: PublicService) -> None:
