@@ -32,6 +32,7 @@ def main(arguments: list[str]) -> int:
         ahead_s = begun + (first + each) / rate - time.monotonic() if rate else 0.0
         if ahead_s > 0:
             time.sleep(ahead_s)
+    time.sleep(float(os.environ["LOUD_PAUSE_S"]) / 10)  # its end is a frame of its own
     _write(b"#1 ERROR: it was loud enough\n")
     return 1
 

@@ -237,7 +237,7 @@ def test_a_build_that_takes_too_long_is_ended(fresh_platform: Callable[..., Plat
 def test_a_log_that_is_too_long_does_not_hold_the_build_up(fresh_platform: Callable[..., PlatformProcess]) -> None:
     """The engine cuts a step's log by itself; what is left of it is longer than one that this platform keeps."""
     platform = fresh_platform("--log-limit", "1")
-    loud = "".join(f"RUN seq 100000 | sed s/^/{number}/\n" for number in range(8))
+    loud = "".join(f"RUN seq 100000 | sed s/^/{new_name()}/\n" for _ in range(8))
     ended = deploy(platform, files_of(f"{loud}RUN exit 1\n"), new_name())
     seen = watch(platform, ended["id"])
     assert ended["status"] == "FAILED"
