@@ -69,13 +69,10 @@ def age(seconds: float) -> str:
 
 def _show(leftovers: list[Leftover]) -> None:
     rows = [
-        (row.name, row.kind, row.detail, row.state, age(row.age_s), "kept" if row.kept else "owner gone")
+        [row.name, row.kind, row.detail, row.state, age(row.age_s), "kept" if row.kept else "owner gone"]
         for row in leftovers
     ]
-    columns = [max(len(row[index]) for row in rows) for index in range(6)]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, columns, strict=True)]
-        output.data("  ".join(cells).rstrip() + "\n")
+    output.data(output.table(rows))
 
 
 def _agreed(number: int, *, as_json: bool) -> bool:

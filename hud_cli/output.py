@@ -14,19 +14,24 @@ from hud.errors import HudError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from hud.wire import Json
 
 __all__ = [
     "ask",
+    "console",
     "data",
     "document",
     "error",
     "has_stdout",
     "is_interactive",
+    "is_terminal",
     "keep_stdout",
     "note",
     "painted",
     "read_stdin",
+    "table",
     "width",
 ]
 
@@ -86,6 +91,14 @@ def document(value: Json) -> None:
     data(json.dumps(value, indent=2) + "\n")
 
 
+def table(rows: list[list[str]]) -> str:
+    """Lay rows out in columns; what would move a terminal's cursor is shown as an escape."""
+    safe = [[cell if cell.isprintable() else ascii(cell)[1:-1] for cell in row] for row in rows]
+    widths = [max(len(row[index]) for row in safe) for index in range(len(safe[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in safe)
+    return "".join(f"{line}\n" for line in lines)
+
+
 def note(text: str) -> None:
     """Write a line for people to stderr; where there is none, nowhere."""
     try:
@@ -142,6 +155,18 @@ def width() -> int:
 def is_interactive() -> bool:
     """Whether somebody can be asked: stdin and stderr are a terminal."""
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+
+
+def is_terminal() -> bool:
+    """Whether what is said on stderr appears on a terminal, where it can move."""
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def console() -> Console:
+    """Give Rich's way to stderr, for what moves: bars and spinners."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, no_color=bool(os.environ.get("NO_COLOR")) or None)
 
 
 def ask(question: str) -> str:

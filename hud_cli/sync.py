@@ -143,12 +143,13 @@ def env(
         raise UsageError("name the environment to link to", hint="hud sync env NAME")
     if not directory.is_dir():
         raise NotFoundError(f"no such folder: {directory}")
+    from hud.platform import environments
     from hud.platform.client import Platform
-    from hud.sync import environments
+    from hud.sync.environments import keep
 
     with Platform.connect(notice=output.note) as platform:
         found = environments.find(platform, _chosen(platform) if name is None else name)
-        stored = None if dry_run else environments.keep(platform, directory, found)
+        stored = None if dry_run else keep(platform, directory, found)
     if json:
         output.document({"registry_id": found.id, "name": found.name, "dry_run": dry_run})
     elif stored is None:
@@ -181,7 +182,7 @@ def list_tasksets(
     elif not found:
         output.note("There is no taskset. Make one: hud sync tasks NAME")
     else:
-        output.data(_table([_taskset_cells(record) for record in found]))
+        output.data(output.table([_taskset_cells(record) for record in found]))
     return 0
 
 
@@ -202,7 +203,7 @@ def history(taskset: _Taskset = None, json: _Json = False) -> int:
     elif not found:
         output.note(f"Taskset {record.name} is empty and has no revision yet.")
     else:
-        output.data(_table([_revision_cells(revision) for revision in found]))
+        output.data(output.table([_revision_cells(revision) for revision in found]))
     return 0
 
 
@@ -271,9 +272,9 @@ def _chosen(platform: Platform) -> str:
     """
     from itertools import islice
 
-    from hud.sync.environments import candidates
+    from hud.platform.environments import list_environments
 
-    found = list(islice(candidates(platform), _MOST_CHOICES))
+    found = list(islice(list_environments(platform, newest_first=True), _MOST_CHOICES))
     if not found:
         raise NotFoundError("there is no environment to link to", hint="hud deploy registers one")
     output.note("\n".join(f"  {number}  {record.name}" for number, record in enumerate(found, 1)))
@@ -305,12 +306,3 @@ def _revision_cells(record: RevisionRecord) -> list[str]:
         record.key_name or "",
         origin,
     ]
-
-
-def _table(rows: list[list[str]]) -> str:
-    from hud.sync.difference import shown
-
-    safe = [[shown(cell) for cell in row] for row in rows]
-    widths = [max(len(row[index]) for row in safe) for index in range(len(safe[0]))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in safe)
-    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,122 @@
+"""What `hud deploy` is told on its command line, read into values. No message shows a value."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hud.errors import HudError, UsageError
+from hud_cli import output
+
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["pairs", "runtime_config", "secrets", "variables"]
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET_HINT = "--secret id=NAME,env=VARIABLE or --secret id=NAME,src=FILE"
+
+
+def pairs(option: str, items: list[str]) -> dict[str, str]:
+    """Read `NAME=VALUE` items.
+
+    Raises:
+        UsageError: one is no such pair.
+    """
+    found = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals or not _NAME.fullmatch(name):
+            raise UsageError(f"{option} takes NAME=VALUE, got {name!r} {'as the name' if equals else 'alone'}")
+        found[name] = value
+    return found
+
+
+def secrets(items: list[str]) -> dict[str, str]:
+    """Read build secrets from where each says: a variable of this process, or a file.
+
+    Raises:
+        UsageError: an item is malformed, or its variable is not set.
+        HudError: its file cannot be read as text.
+    """
+    return dict(map(_secret, items))
+
+
+def _secret(item: str) -> tuple[str, str]:
+    fields = dict(part.partition("=")[::2] for part in item.split(","))
+    name, kind = fields.get("id", ""), fields.get("type", "")
+    wrong = set(fields) - {"id", "env", "src", "source", "type"}
+    if not name or wrong or kind not in ("", "env", "file"):
+        raise UsageError(f"--secret {f'id={name}' if name else 'without an id'} cannot be read", hint=_SECRET_HINT)
+    source = fields.get("src") or fields.get("source")
+    variable = fields.get("env") or (source if kind == "env" else None)
+    if source is not None and variable is None:
+        try:
+            return name, Path(source).read_bytes().decode()
+        except UnicodeDecodeError:
+            raise HudError(f"the secret {name!r} in {source} is no UTF-8 text") from None
+        except OSError as error:
+            raise HudError(f"the secret {name!r} cannot be read from {source}: {error.strerror}") from error
+    variable = variable or name  # as Docker has it: without a source, the variable of the same name
+    value = os.environ.get(variable)
+    if value is None:
+        raise UsageError(f"the secret {name!r} is to be in ${variable}, which is not set", hint=_SECRET_HINT)
+    return name, value
+
+
+def runtime_config(file: Path) -> dict[str, Any]:
+    """Read a runtime config.
+
+    Raises:
+        UsageError: it is no JSON, or says what no runtime knows.
+        HudError: the file cannot be read.
+    """
+    import json
+
+    from hud.eval.config import RuntimeConfig
+
+    try:
+        document = json.loads(file.read_bytes())
+    except OSError as error:
+        raise HudError(f"cannot read {file}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{file} is no JSON: {error}") from error
+    return RuntimeConfig.from_dict(document).to_dict()
+
+
+def variables(
+    folder: Path, *, given: list[str], file: Path | None, no_file: bool, is_first: bool, as_json: bool
+) -> dict[str, str]:
+    """Give the environment variables to send: those of the command line over those of a file.
+
+    A file that nobody named is sent on the first deploy alone, and only after somebody at a terminal agreed: what lies
+    in `.env` is often meant for this machine. Later deploys keep what the platform has.
+
+    Raises:
+        UsageError: there is a `.env`, this is the first deploy, and nobody can be asked.
+    """
+    from hud.context import read_env_file
+
+    found: dict[str, str] = {}
+    own = folder / ".env"
+    if file is not None:
+        found = read_env_file(file)
+    elif is_first and not no_file and own.is_file() and (known := read_env_file(own)):
+        names = ", ".join(known)
+        if as_json or not output.is_interactive():
+            raise UsageError(
+                f"{own} has variables ({names}), and nobody can be asked whether to send them",
+                hint=f"--env-file {own} sends them, --no-env does not",
+            )
+        if _agreed(f"Send {names} of {own} as variables of the environment? [y/N] "):
+            found = known
+    return {**found, **pairs("--env", given)}
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return output.ask(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        raise HudError("no answer") from None
