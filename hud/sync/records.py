@@ -73,7 +73,7 @@ class _Numbers:
 
 
 def row_signer() -> Callable[[bytes | msgspec.Raw], Signed | None]:
-    """Give a function from the JSON of a client row to its slug and digest, for one thread: 100,000 in a third second.
+    """Give a function from the JSON of a client row to its slug and digest, for one thread: 3 µs a row.
 
     It gives None for a row that takes a closer look.
     """
