@@ -24,6 +24,7 @@ from benchmarks.measure import Command, run
 
 __all__ = [
     "BARE_FORK",
+    "BARE_LITESTAR",
     "BARE_SERVER",
     "HUD",
     "IN_IMAGE",
@@ -50,6 +51,7 @@ ROOT = _HERE.parent
 HUD = Path(sys.executable).with_name("hud")
 # Programs of their own, run by path: the folder they lie in holds no `hud`.
 BARE_SERVER, BARE_FORK, LOAD = _HERE / "bare_server.py", _HERE / "bare_fork.py", _HERE / "load.py"
+BARE_LITESTAR = _HERE / "bare_litestar.py"
 IN_IMAGE, ROLLOUT_WORKER = _HERE / "in_image.py", _HERE / "rollout_worker.py"
 
 LOCAL_ENVIRONMENT = {

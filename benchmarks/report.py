@@ -21,6 +21,7 @@ _GROUPS = {
     "server_memory": "Memory of a serving process",
     "control_channel": "Processor time on the control channel",
     "rollouts": "Rollouts",
+    "platform_reads": "Reads from a platform",
     "context": "The context of a build",
     "build_logs": "Build logs",
     "sync": "Task sync",

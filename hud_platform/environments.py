@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from hud.context.names import normalise
-from sqlalchemy import ColumnElement, Row, Select, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from hud.context.names import normalise
 from hud.errors import NotFoundError, UsageError
 from hud.platform.records import EnvironmentRecord, LatestBuild, Manifest, VersionRecord
 from hud_platform import ids
@@ -23,6 +23,7 @@ from hud_platform.times import now, stamp
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from hud_platform.database import Reader
     from hud_platform.vault import Vault
 
 __all__ = [
@@ -47,7 +48,7 @@ _LONGEST_VARIABLE_NAME = 255
 _LONGEST_VARIABLE_BYTES = 128 * 1024  # what Linux takes as one argument or variable of a process
 _VARIABLE_NAME = re.compile(r"[^=\0\s]+")
 
-_INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_INSERT: Mapping[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +102,12 @@ async def find(connection: AsyncConnection, environment_id: str) -> Row[Any]:
     wanted = select(environments).where(environments.c.id == ids.parse(environment_id, "environment"))
     row = (await connection.execute(wanted)).one_or_none()
     if row is None:
-        raise NotFoundError(f"no environment has the id {environment_id!r}", hint="hud env list")
+        raise _unknown(environment_id)
     return row
+
+
+def _unknown(environment_id: str) -> NotFoundError:
+    return NotFoundError(f"no environment has the id {environment_id!r}", hint="hud env list")
 
 
 # Variables
@@ -251,14 +256,19 @@ async def list_records(
     return Listing(items=[_record(row) for row in rows], total=await connection.scalar(counted) or 0)
 
 
-async def read_record(connection: AsyncConnection, environment_id: str) -> EnvironmentRecord:
+_RECORD_BY_ID = _records().where(environments.c.id == bindparam("environment_id"))
+
+
+async def read_record(reader: Reader, environment_id: str) -> EnvironmentRecord:
     """Give one environment.
 
     Raises:
         NotFoundError: There is none of that id.
     """
-    row = await find(connection, environment_id)
-    return _record((await connection.execute(_records().where(environments.c.id == row.id))).one())
+    row = await reader.one(_RECORD_BY_ID, {"environment_id": ids.parse(environment_id, "environment")})
+    if row is None:
+        raise _unknown(environment_id)
+    return _record(row)
 
 
 def _record(row: Row[Any]) -> EnvironmentRecord:

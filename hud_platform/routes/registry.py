@@ -41,8 +41,7 @@ async def list_environments(
 @get("/v2/registry/{environment_id:str}")
 async def read_environment(backend: Backend, environment_id: str) -> dict[str, Any]:
     """One environment."""
-    async with backend.database.connect() as connection:
-        return compact(await environments.read_record(connection, environment_id))
+    return compact(await environments.read_record(backend.reader, environment_id))
 
 
 @get("/v2/registry/{environment_id:str}/versions")

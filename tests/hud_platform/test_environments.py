@@ -107,8 +107,8 @@ async def test_the_registry_is_searched_sorted_and_paged(backend: Backend) -> No
 async def test_pa_03_ids_are_read_in_both_forms(backend: Backend) -> None:
     async with backend.database.begin() as connection:
         row = await environments.find_or_create(connection, await projects.resolve(connection, None), "x")
-        for text in (str(row.id), row.id.hex, row.id.hex.upper()):
-            assert (await environments.read_record(connection, text)).id == str(row.id)
-        for text in (str(uuid.uuid4()), "x", "../../etc"):
-            with pytest.raises(NotFoundError, match="no environment has the id"):
-                await environments.find(connection, text)
+    for text in (str(row.id), row.id.hex, row.id.hex.upper()):
+        assert (await environments.read_record(backend.reader, text)).id == str(row.id)
+    for text in (str(uuid.uuid4()), "x", "../../etc"):
+        with pytest.raises(NotFoundError, match="no environment has the id"):
+            await environments.read_record(backend.reader, text)
