@@ -98,10 +98,10 @@ def _run_group(group: str, words: list[str]) -> int:
 def _run_tree(words: list[str]) -> int:
     try:
         import typer  # noqa: F401  # first, because the tree loads a lot before it asks for it
+
+        from hud_cli import tree
     except ModuleNotFoundError:
         return _run_without_tree(words)
-    from hud_cli import tree
-
     return tree.run(words)
 
 

@@ -1,4 +1,7 @@
-"""This project's own wheel, made again from what is installed: an image installs it without asking any index.
+"""The wheel for images, made from what is installed: the SDK and the served commands, installed without any index.
+
+A workstation's commands, the platform and the templates stay behind: no image can use them without packages that it
+does not have, and every image would carry them.
 
 Pure standard library, no network, and the same bytes for the same files: sorted names, one timestamp, fixed modes.
 Source: the wheel format, PEP 427, and the recording of installed projects, PEP 376.
@@ -28,12 +31,14 @@ _WHEEL = "Wheel-Version: 1.0\nGenerator: hud\nRoot-Is-Purelib: true\nTag: py3-no
 _KEPT_METADATA = ("METADATA", "entry_points.txt")
 _LEFT_OUT_FOLDERS = {"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hud", ".venv"}
 _LEFT_OUT_SUFFIXES = {".pyc", ".pyo", ".whl"}
-# What pyproject.toml packages from a checkout: folder there, folder in the wheel.
-_PACKAGED = (
-    ("hud", "hud"),
-    ("hud_cli", "hud_cli"),
-    ("templates", "hud_cli/templates"),
+_PACKAGES = ("hud", "hud_cli")
+_SERVED_COMMANDS = frozenset(
+    (
+        *("__init__", "__main__", "main", "commands", "parser", "help", "output", "signals"),
+        *("serve", "task", "client", "placement", "port", "spawn", "container"),
+    )
 )
+_OF_A_WORKSTATION = ("hud/context/", "hud/platform/", "hud/sync/", "hud/http.py", "hud/refusal.py", "hud/retry.py")
 
 
 class Wheel(NamedTuple):
@@ -55,9 +60,17 @@ def build() -> Wheel:
     Raises:
         HudError: the installation lacks files that it recorded.
     """
-    members = _checkout_members(root) if (root := checkout_root()) is not None else _installed_members()
+    found = _checkout_members(root) if (root := checkout_root()) is not None else _installed_members()
+    members = [member for member in found if _is_for_images(member.name)]
     stem = f"hud_cli-{__version__}"
     return Wheel(f"{stem}-py3-none-any.whl", _packed(members, info=f"{stem}.dist-info"))
+
+
+def _is_for_images(name: str) -> bool:
+    package, _, rest = name.partition("/")
+    if package == "hud_cli":
+        return rest.removesuffix(".py") in _SERVED_COMMANDS
+    return package in ("hud", "{info}") and not name.startswith(_OF_A_WORKSTATION)
 
 
 def checkout_root() -> Path | None:
@@ -88,9 +101,9 @@ def _digest(content: bytes) -> str:
 
 def _checkout_members(root: Path) -> list[_Member]:
     members = [
-        _Member(f"{inside}/{path.relative_to(root / folder).as_posix()}", path.read_bytes(), os.access(path, os.X_OK))
-        for folder, inside in _PACKAGED
-        for path in _files(root / folder)
+        _Member(path.relative_to(root).as_posix(), path.read_bytes(), os.access(path, os.X_OK))
+        for package in _PACKAGES
+        for path in _files(root / package)
     ]
     return [*members, *_project_metadata(root)]
 
@@ -109,9 +122,6 @@ def _project_metadata(root: Path) -> list[_Member]:
     lines += [f"Summary: {project['description']}", f"Requires-Python: {project['requires-python']}"]
     lines += [f"Classifier: {classifier}" for classifier in project.get("classifiers", ())]
     lines += [f"Requires-Dist: {requirement}" for requirement in project["dependencies"]]
-    for extra, requirements in project.get("optional-dependencies", {}).items():
-        lines += [f"Provides-Extra: {extra}"]
-        lines += [f'Requires-Dist: {requirement}; extra == "{extra}"' for requirement in requirements]
     scripts = [f"{name} = {target}" for name, target in project["scripts"].items()]
     return [
         _Member("{info}/METADATA", "\n".join([*lines, ""]).encode()),
@@ -129,7 +139,11 @@ def _installed_members() -> list[_Member]:
     for name, *_ in csv.reader((distribution.read_text("RECORD") or "").splitlines()):
         file = PurePosixPath(name)
         in_info = file.parts[0].endswith(".dist-info")
-        if file.parts[0] == ".." or file.suffix == ".pyc" or (in_info and file.name not in _KEPT_METADATA):
+        if (
+            file.parts[0] in ("..", "hud_platform")
+            or file.suffix == ".pyc"
+            or (in_info and file.name not in _KEPT_METADATA)
+        ):
             continue
         path = Path(str(distribution.locate_file(name)))
         if not path.is_file():

@@ -13,6 +13,7 @@ import pytest
 
 from hud.version import __version__
 from hud_cli import wheel as wheels
+from hud_cli.commands import SERVED
 
 INFO = f"hud_cli-{__version__}.dist-info"
 
@@ -27,8 +28,18 @@ def bare(tmp_path_factory: pytest.TempPathFactory, built: wheels.Wheel) -> Path:
     """An environment with Python and our wheel, as in an image; gives its `bin` folder."""
     folder = tmp_path_factory.mktemp("bare")
     (folder / built.name).write_bytes(built.content)
+    return installed(folder / built.name, folder)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
+    """An environment with Python and the whole project, as the build backend packages it; gives its `bin` folder."""
+    return installed(wheel, tmp_path_factory.mktemp("whole"))
+
+
+def installed(wheel: Path, folder: Path) -> Path:
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-    install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(folder / built.name)]
+    install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
     subprocess.run([str(folder / "venv" / "bin" / "python"), *install], check=True)
     return folder / "venv" / "bin"
 
@@ -46,18 +57,24 @@ def test_two_builds_are_the_same_bytes(built: wheels.Wheel) -> None:
     assert wheels.build() == built
 
 
-def test_it_holds_the_files_that_the_build_backend_packages(built: wheels.Wheel, wheel: Path) -> None:
+def test_it_holds_the_sdk_and_the_served_commands_as_the_build_backend_packages_them(
+    built: wheels.Wheel, wheel: Path
+) -> None:
     ours = {name: text for name, text in members(built.content).items() if ".dist-info/" not in name}
-    theirs = {name: text for name, text in members(wheel.read_bytes()).items() if ".dist-info/" not in name}
-    assert ours.keys() == theirs.keys()
-    assert ours == theirs
+    theirs = members(wheel.read_bytes())
+    assert ours == {name: theirs[name] for name in ours}
+    left = {"/".join(name.split("/")[:2]) for name in theirs.keys() - ours}
+    assert {"hud/context", "hud/platform", "hud/sync", "hud_cli/deploy.py", "hud_cli/templates"} <= left
+    assert not any(name.startswith(("hud/environment", "hud/client", "hud/eval", "hud/graders")) for name in left)
+    assert not any(name.startswith("hud_platform/") for name in ours)
 
 
-def test_its_metadata_says_what_pyproject_says(built: wheels.Wheel, wheel: Path) -> None:
+def test_its_metadata_says_what_pyproject_says_but_for_the_extras(built: wheels.Wheel, wheel: Path) -> None:
     def facts(content: bytes) -> set[str]:
         text = members(content)[f"{INFO}/METADATA"].decode()
-        kinds = ("Name:", "Version:", "Summary:", "Requires-Python:", "Requires-Dist:", "Provides-Extra:")
-        return {"".join(line.split()).replace("'", '"') for line in text.splitlines() if line.startswith(kinds)}
+        kinds = ("Name:", "Version:", "Summary:", "Requires-Python:", "Requires-Dist:")
+        lines = (line for line in text.splitlines() if line.startswith(kinds) and "extra ==" not in line)
+        return {"".join(line.split()) for line in lines}
 
     def in_order(facts: set[str]) -> set[str]:  # the backend sorts the bounds of a requirement
         return {"".join(sorted(fact)) for fact in facts}
@@ -79,21 +96,32 @@ def test_it_installs_alone_and_serves(bare: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_installed_makes_the_same_wheel_again(bare: Path, built: wheels.Wheel, tmp_path: Path) -> None:
+def test_what_is_installed_makes_a_wheel_of_the_same_files(whole: Path, built: wheels.Wheel, tmp_path: Path) -> None:
     script = "import sys; from hud_cli import wheel; sys.stdout.buffer.write(wheel.build().content)"
-    again = subprocess.run([bare / "python", "-c", script], cwd=tmp_path, capture_output=True, check=True)
-    assert again.stdout == built.content
+    again = subprocess.run([whole / "python", "-c", script], cwd=tmp_path, capture_output=True, check=True)
+    files = [
+        {name: text for name, text in members(content).items() if ".dist-info/" not in name}
+        for content in (again.stdout, built.content)
+    ]
+    assert files[0] == files[1]
 
 
 @pytest.mark.slow
-def test_an_incomplete_installation_is_told(bare: Path, tmp_path: Path) -> None:
+def test_every_served_command_is_in_it(bare: Path, tmp_path: Path) -> None:
+    script = "from hud_cli.commands import SERVED, resolve; print(sum(callable(resolve(one)) for one in SERVED))"
+    done = subprocess.run([bare / "python", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == f"{len(SERVED)}\n", done.stderr
+
+
+@pytest.mark.slow
+def test_an_incomplete_installation_is_told(whole: Path, tmp_path: Path) -> None:
     script = (
         "import os, hud; from hud_cli import wheel\n"
         "path = os.path.join(os.path.dirname(hud.__file__), 'py.typed'); os.rename(path, path + '.gone')\n"
         "try:\n    wheel.build()\nexcept Exception as error:\n    print(error, '|', error.hint)\n"
         "finally:\n    os.rename(path + '.gone', path)\n"
     )
-    done = subprocess.run([bare / "python", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([whole / "python", "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout == (
         "the installation of hud-cli is incomplete: hud/py.typed is missing | pip install --force-reinstall hud-cli\n"
     )
