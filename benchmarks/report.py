@@ -25,6 +25,7 @@ _GROUPS = {
     "context": "The context of a build",
     "build_logs": "Build logs",
     "sync": "Task sync",
+    "task_upload": "Task upload",
 }
 
 

@@ -90,6 +90,10 @@ class Checks:
                 found[row.name] = _Environment.of(row.name, row.number, row.manifest)
         self._known.update({name: found.get(key) for name, key in wanted.items()})
 
+    def learn(self, name: str, *, number: int | None, manifest: Any) -> None:
+        """Take an environment as its current version is described, None for one without any."""
+        self._known[name] = _Environment.of(name, number, manifest)
+
     def problems(self, row: TaskRow) -> Iterator[str]:
         """Give what its environment, and its verifier's, have against a row: a line each, nothing for a good one.
 
