@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import hashlib
 import io
 import json
 import subprocess
@@ -17,10 +18,26 @@ import httpx
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from hud.context import pack
+from hud.context.manifest import VERSION, File, Manifest
 from tests.bench import base_image, require_docker
 from tests.platform_process import PlatformProcess
 
-__all__ = ["FROM_BASE", "Watched", "deploy", "end_of", "files_of", "new_name", "served", "trigger", "upload", "watch"]
+__all__ = [
+    "FROM_BASE",
+    "Watched",
+    "deploy",
+    "end_of",
+    "files_of",
+    "new_name",
+    "register",
+    "send_missing",
+    "served",
+    "start_context_build",
+    "trigger",
+    "upload",
+    "watch",
+]
 
 FROM_BASE = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n"
 
@@ -94,6 +111,37 @@ def trigger(platform: PlatformProcess, build_id: str, name: str, **fields: Any) 
     arguments = {"BASE_IMAGE": base_image(), **fields.pop("build_args", {})}
     body = {"source": "direct", "build_id": build_id, "name": name, "no_cache": False, "build_args": arguments}
     return platform.client.post("/v2/builds/trigger", json={**body, **fields})
+
+
+def register(platform: PlatformProcess, files: Mapping[str, bytes]) -> str:
+    """Send the manifest of a context, and give its digest; its chunks are not sent."""
+    entries = [
+        File(path=name, mode=0o644, size=len(content), chunks=(hashlib.sha256(content).hexdigest(),))
+        for name, content in sorted(files.items())
+    ]
+    headers = {"Content-Type": "application/vnd.hud.manifest+json"}
+    content = Manifest(version=VERSION, entries=tuple(entries)).encode()
+    reply = platform.client.post("/v2/contexts", content=content, headers=headers).raise_for_status()
+    digest: str = reply.json()["digest"]
+    return digest
+
+
+def send_missing(platform: PlatformProcess, digest: str, files: Mapping[str, bytes]) -> int:
+    """Send the chunks that the platform lacks of a context, and give how many there were."""
+    missing = platform.client.get(f"/v2/contexts/{digest}").raise_for_status().json()["missing"]
+    by_digest = {hashlib.sha256(content).hexdigest(): content for content in files.values()}
+    packed = b"".join(pack.write((each, by_digest[each]) for each in missing))
+    headers = {"Content-Type": "application/vnd.hud.blobs"}
+    if missing:
+        platform.client.post("/v2/blobs", content=packed, headers=headers).raise_for_status()
+    return len(missing)
+
+
+def start_context_build(platform: PlatformProcess, build_id: str, name: str, digest: str) -> httpx.Response:
+    """Ask for the build of a context; the reply may be a refusal."""
+    _begun.append(build_id)
+    body = {"build_id": build_id, "name": name, "context_digest": digest, "build_args": {"BASE_IMAGE": base_image()}}
+    return platform.client.post("/v2/builds", json=body)
 
 
 @dataclass(kw_only=True)

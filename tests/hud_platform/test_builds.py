@@ -18,7 +18,10 @@ from tests.hud_platform.deploying import (
     end_of,
     files_of,
     new_name,
+    register,
+    send_missing,
     served,
+    start_context_build,
     trigger,
     upload,
     watch,
@@ -89,6 +92,33 @@ def test_pa_18_a_trigger_without_an_upload_says_so(platform: PlatformProcess) ->
     refused = trigger(platform, str(uuid.uuid4()), new_name())
     assert refused.status_code == 409
     assert "no context archive was uploaded" in refused.json()["detail"]
+
+
+def test_a_context_is_built_from_what_changed(platform: PlatformProcess, wheel: Path) -> None:
+    name, files = new_name(), served(wheel)
+    digests, sent, ended = [], [], []
+    for change in (b"", b"\n# changed\n", b""):
+        changed = {**files, "env.py": files["env.py"] + change}
+        digest = register(platform, changed)
+        sent.append(send_missing(platform, digest, changed))
+        build_id = str(uuid.uuid4())
+        start_context_build(platform, build_id, name, digest).raise_for_status()
+        ended.append(end_of(platform, build_id))
+        digests.append(digest)
+    assert sent[1:] == [1, 0]
+    assert [(each["version"], each["context_digest"]) for each in ended] == [*enumerate(digests, start=1)]
+    listed = platform.client.get(f"/v2/registry/{ended[0]['registry_id']}/versions").json()["items"]
+    assert [row["context_digest"] for row in listed] == digests[::-1]
+
+
+def test_a_context_that_lacks_blobs_is_not_built(platform: PlatformProcess) -> None:
+    digest = register(platform, {"Dockerfile": uuid.uuid4().bytes, "b": uuid.uuid4().bytes})
+    refused = start_context_build(platform, str(uuid.uuid4()), new_name(), digest)
+    assert (refused.status_code, refused.json()["detail"]) == (409, f"the context {digest} lacks 2 of its blobs")
+    unknown = start_context_build(platform, str(uuid.uuid4()), new_name(), "0" * 64)
+    assert unknown.status_code == 404
+    nothing = platform.client.post("/v2/builds", content=b"[]")
+    assert nothing.status_code == 400
 
 
 @pytest.mark.parametrize(
