@@ -48,8 +48,8 @@ async def require(image: str, what: str) -> None:
         ) from error
 
 
-async def remove_unused(backend: Backend, *, keep: int = KEPT_VERSIONS) -> Removed:
-    """Remove from the engine the images of builds that no kept version runs.
+async def remove_unused(backend: Backend, *, keep: int = KEPT_VERSIONS, dry_run: bool = False) -> Removed:
+    """Remove from the engine the images of builds that no kept version runs, or only say which.
 
     Kept are, of each environment, the current version and the last `keep`, and whatever a build under way has made.
     Only images of this platform's own builds are touched.
@@ -72,10 +72,10 @@ async def remove_unused(backend: Backend, *, keep: int = KEPT_VERSIONS) -> Remov
         if seen[row.environment_id] <= keep or row.number == current[row.environment_id]:
             kept.add(row.build_id)
     going = {str(build_id) for build_id in ended - kept}
-    return await asyncio.to_thread(_remove, going)
+    return await asyncio.to_thread(_remove, going, dry_run)
 
 
-def _remove(build_ids: set[str]) -> Removed:
+def _remove(build_ids: set[str], dry_run: bool) -> Removed:
     client = engine()
     with translated():
         listed = client.images(filters={"label": _LABEL})
@@ -85,14 +85,21 @@ def _remove(build_ids: set[str]) -> Removed:
         for reference in image.get("RepoTags") or ():
             if reference.rpartition(":")[2] not in build_ids:
                 continue
-            try:
-                with translated(image=reference):
-                    client.remove_image(reference)  # by its tag: what other tags name stays
-            except HudError:  # in use by a container, or gone meanwhile
+            if not dry_run and not _removed(reference):
                 continue
             removed.append(reference)
             size_bytes += int(image["Size"])
     return Removed(images=removed, size_bytes=size_bytes)
+
+
+def _removed(reference: str) -> bool:
+    """Remove an image by its tag, so that what other tags name stays; False when a container uses it."""
+    try:
+        with translated(image=reference):
+            engine().remove_image(reference)
+    except HudError:
+        return False
+    return True
 
 
 def _inspect(image: str) -> None:

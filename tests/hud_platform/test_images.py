@@ -97,10 +97,12 @@ async def test_images_that_no_kept_version_runs_are_removed(deployed: PlatformPr
     assert {of_build(build_id) for build_id in builds} == {True}
     deployed.stop()
     async with open_backend(PlatformConfig(data=deployed.data)) as backend:
+        expected = await images.remove_unused(backend, keep=1, dry_run=True)
         removed = await images.remove_unused(backend, keep=1)
         assert (await images.remove_unused(backend, keep=1)).images == []
     left = [row for build_id, row in builds.items() if of_build(build_id)]
     assert [row["version"] for row in left] == [1]
+    assert removed == expected
     assert len(removed.images) == 3
     assert removed.size_bytes > 0
 
