@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import URL, Connection, Executable, Row, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from hud_platform.data_folder import DataFolder
 
 __all__ = ["Database", "Reader", "address", "open_database", "upgrade"]
+
+T = TypeVar("T")
 
 _BUSY_MS = 10_000  # how long a writer waits for another process's
 _TURN_S = 30.0  # and for those of this one, which may bring 100,000 rows
@@ -69,7 +71,7 @@ class Reader:
         self._database = database
         self._connection: Connection | None = None
         self._cursor: Any = None
-        self._remembered: dict[tuple[object, ...], Sequence[Row[Any]]] = {}
+        self._remembered: dict[tuple[object, ...], Any] = {}
         self._version = 0
         if is_sqlite:
             engine = create_engine(URL.create("sqlite", database=str(folder.database)), poolclass=StaticPool)
@@ -82,12 +84,9 @@ class Reader:
         if self._connection is None:
             async with self._database.connect() as connection:
                 return (await connection.execute(statement, parameters)).all()
-        version = self._cursor.execute("PRAGMA data_version").fetchone()[0]
-        if version != self._version or len(self._remembered) >= _MOST_REMEMBERED:
-            self._remembered.clear()
-            self._version = version
+        self._forget_what_changed()
         key = (statement, *(parameters or {}).values())
-        rows = self._remembered.get(key)
+        rows: Sequence[Row[Any]] | None = self._remembered.get(key)
         if rows is None:
             rows = self._remembered[key] = self._connection.execute(statement, parameters).all()
         return rows
@@ -96,6 +95,29 @@ class Reader:
         """Give the one row of a statement, or None."""
         rows = await self.all(statement, parameters)
         return rows[0] if rows else None
+
+    async def made(
+        self, statement: Executable, parameters: Mapping[str, object], make: Callable[[Row[Any] | None], T]
+    ) -> T:
+        """Give what `make` makes of the one row of a statement, or of None; that is remembered as rows are.
+
+        Args:
+            make: A function of the row alone, kept in a constant too; what it raises is not remembered.
+        """
+        if self._connection is None:
+            return make(await self.one(statement, parameters))
+        self._forget_what_changed()
+        key = (make, *parameters.values())
+        known: T | None = self._remembered.get(key)
+        if known is None:
+            known = self._remembered[key] = make(await self.one(statement, parameters))
+        return known
+
+    def _forget_what_changed(self) -> None:
+        version = self._cursor.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._version or len(self._remembered) >= _MOST_REMEMBERED:
+            self._remembered.clear()
+            self._version = version
 
     def close(self) -> None:
         """Close what it reads with."""

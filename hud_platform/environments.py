@@ -265,10 +265,15 @@ async def read_record(reader: Reader, environment_id: str) -> EnvironmentRecord:
     Raises:
         NotFoundError: There is none of that id.
     """
-    row = await reader.one(_RECORD_BY_ID, {"environment_id": ids.parse(environment_id, "environment")})
-    if row is None:
+    wanted = {"environment_id": ids.parse(environment_id, "environment")}
+    record = await reader.made(_RECORD_BY_ID, wanted, _record_or_none)
+    if record is None:
         raise _unknown(environment_id)
-    return _record(row)
+    return record
+
+
+def _record_or_none(row: Row[Any] | None) -> EnvironmentRecord | None:
+    return None if row is None else _record(row)
 
 
 def _record(row: Row[Any]) -> EnvironmentRecord:
