@@ -12,8 +12,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from hud.context import manifest as manifests
 from hud.context.manifest import Manifest
-from hud.errors import NotFoundError
+from hud.errors import NotFoundError, UsageError
 from hud.platform.records import ContextState
+from hud_platform.archives import DEEPEST
 from hud_platform.refusals import TooLarge
 from hud_platform.tables import contexts
 from hud_platform.times import aware, now
@@ -39,6 +40,12 @@ async def register(backend: Backend, content: bytes) -> ContextState:
         TooLarge: its files are larger than a context may be.
     """
     known = await asyncio.to_thread(manifests.decode, content)
+    deepest = max((entry.path for entry in known.entries), key=_depth, default="")
+    if _depth(deepest) > DEEPEST:
+        raise UsageError(
+            f"the context has folders in folders to a depth of {_depth(deepest)}, at most {DEEPEST}: {deepest[:60]}…",
+            hint="leave them out with .dockerignore",
+        )
     limit = backend.config.upload_limit_bytes
     if known.size_bytes > limit:
         raise TooLarge(
@@ -52,6 +59,10 @@ async def register(backend: Backend, content: bytes) -> ContextState:
         await connection.execute(statement.on_conflict_do_update(index_elements=["digest"], set_={"used_at": time}))
     # After the row: what `gc` removed before it saw the row is missing here, and later it sees the row.
     return ContextState(digest=known.digest, missing=await asyncio.to_thread(_keep, backend, known))
+
+
+def _depth(path: str) -> int:
+    return path.count("/") + 1
 
 
 def _keep(backend: Backend, known: Manifest) -> list[str]:

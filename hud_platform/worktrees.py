@@ -66,7 +66,7 @@ async def from_archive(backend: Backend, environment_id: UUID, build_id: UUID) -
     def work(stop: Stop) -> Path:
         if not archive.is_file():
             raise NotFoundError(f"the context archive of build {build_id} is gone", hint="hud deploy sends it again")
-        with _disk_full_said():
+        with _said_clearly():
             tree = _emptied(place)
             archives.extract(archive, tree, limit_bytes=backend.config.upload_limit_bytes, going_on=stop.check)
         return tree
@@ -82,7 +82,7 @@ def update(place: Path, wanted: Manifest, blobs: BlobStore, stop: Stop | None = 
         GivenUp: `stop` says so; the next call makes the folder anew.
     """
     stop = stop or Stop()
-    with _disk_full_said():
+    with _said_clearly():
         known = _read_note(place)
         if known is not None and known.digest == wanted.digest:
             return place / _TREE
@@ -195,12 +195,17 @@ def _write_file(path: str, file: File, time_ns: int, blobs: BlobStore) -> None:
 
 
 @contextmanager
-def _disk_full_said() -> Iterator[None]:
+def _said_clearly() -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise HudError(
                 "the platform's disk is full", hint="hud platform gc removes what nothing needs any more"
+            ) from error
+        if error.errno == errno.ENAMETOOLONG:
+            raise HudError(
+                f"a path of the context is too long for the platform's disk: {str(error.filename)[-80:]!r}",
+                hint="shorten it, or leave it out with .dockerignore",
             ) from error
         raise
