@@ -12,8 +12,8 @@ import msgspec
 from sqlalchemy import ColumnElement, Row, Select, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from hud.context.names import normalise
 from hud.errors import NotFoundError, UsageError
+from hud.names import normalise
 from hud.platform.records import EnvironmentRecord, LatestBuild, Manifest, VersionRecord
 from hud_platform import ids
 from hud_platform.pages import Listing

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, bindparam, func, select
 
 from hud.errors import NotFoundError, UsageError
+from hud.names import normalise
 from hud.platform.records import ProjectCapabilities, ProjectRecord
 from hud_platform import ids
 from hud_platform.refusals import Conflict
@@ -68,7 +68,7 @@ async def create(connection: AsyncConnection, *, name: str, description: str | N
         UsageError: nothing of the name is left when it is normalised, or it is too long.
         Conflict: a project has that name.
     """
-    normalised = _normalised(name)
+    normalised = normalise(name)
     if not normalised or len(normalised) > _LONGEST_NAME:
         raise UsageError(
             f"{name[:80]!r} cannot name a project", hint=f"1 to {_LONGEST_NAME} letters, digits and hyphens"
@@ -111,9 +111,3 @@ def _found(row: Row[Any] | None, project_id: str) -> Row[Any]:
     if row is None:
         raise NotFoundError(f"no project has the id {project_id!r}", hint="hud project list")
     return row
-
-
-def _normalised(name: str) -> str:
-    """Normalise as section 5 of the platform API specification says."""
-    text = re.sub(r"[\s_]", "-", name.strip().lower())
-    return re.sub(r"-+", "-", re.sub(r"[^a-z0-9-]", "", text)).strip("-")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from hud.context.archive import write_archive
     from hud.context.hashing import chunk_source, digest
     from hud.context.manifest import CHUNK_BYTES, Manifest
-    from hud.context.names import environment_name, normalise
+    from hud.context.names import environment_name
     from hud.context.recipe import Recipe, find_recipe
     from hud.context.tree import Context, Entry, scan
     from hud.context.validation import Problem, preflight
@@ -27,7 +27,6 @@ __all__ = [
     "digest",
     "environment_name",
     "find_recipe",
-    "normalise",
     "preflight",
     "read_env_file",
     "scan",
@@ -45,7 +44,6 @@ _HOMES = {
     "digest": "hashing",
     "environment_name": "names",
     "find_recipe": "recipe",
-    "normalise": "names",
     "preflight": "validation",
     "read_env_file": "variables",
     "scan": "tree",

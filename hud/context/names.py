@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import os
-import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from pathlib import Path
 from hud.context.dockerfile import command_words, read_instructions
 from hud.context.recipe import Recipe
 from hud.errors import EnvironmentLoadError, NotFoundError, UsageError
+from hud.names import normalise
 
-__all__ = ["Declaration", "environment_name", "normalise", "served_target"]
+__all__ = ["Declaration", "environment_name", "served_target"]
 
 _SKIPPED = frozenset(
     (
@@ -47,12 +47,6 @@ class Declaration:
     place: str
     name: str | None
     variable: str | None
-
-
-def normalise(name: str) -> str:
-    """Give the form in which a platform knows a name: `a` to `z`, digits, single hyphens; empty when none is left."""
-    text = re.sub(r"[ _]", "-", name.strip().lower())
-    return re.sub(r"-+", "-", re.sub(r"[^a-z0-9-]", "", text)).strip("-")
 
 
 def environment_name(folder: Path, recipe: Recipe, *, wanted: str | None = None, source: Path | None = None) -> str:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hud.context import Recipe, environment_name, find_recipe, normalise
+from hud.context import Recipe, environment_name, find_recipe
 from hud.context.names import served_target
 from hud.errors import EnvironmentLoadError, HudError, NotFoundError, UsageError
+from hud.names import normalise
 from tests.hud.context.folders import Files, write
 
 Project = Callable[[Files], Path]
