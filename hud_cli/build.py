@@ -9,7 +9,7 @@ import typer
 from hud_cli import output
 
 if TYPE_CHECKING:
-    from hud.platform.records import BuildRecord, BuildStatus
+    from hud.platform.records import BuildFrame, BuildRecord, BuildStatus
 
 __all__ = ["app"]
 
@@ -60,28 +60,30 @@ def logs(
     follow: Annotated[
         bool, typer.Option("--follow/--no-follow", help="Go on until the build ends.", show_default=True)
     ] = True,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what steps print, on a terminal too.")] = True,
     json: _Json = False,
 ) -> int:
-    """Show the log of a build from its beginning; exits with 1 when the build did not succeed."""
+    """Print the log of a build from its beginning; exits with 1 when the build did not succeed."""
     from hud.platform import builds
     from hud.platform import logs as build_logs
     from hud.platform.client import Platform
     from hud_cli.build_view import BuildView
 
+    frames: list[dict[str, object]] = []
     with Platform.connect(notice=output.note) as platform:
         status = builds.status(platform, build)
-        with BuildView(verbose=verbose) as view:
+        with BuildView(say=lambda line: output.data(f"{line}\n")) as view:
             for frame in build_logs.follow(platform, build, notice=output.note, until_now=not follow):
-                if not json:
+                if json:
+                    frames.append(_set_fields(frame))
+                else:
                     view.show(frame)
-        if follow or not builds.is_running(status):
-            status = build_logs.wait(platform, build)
+        status = build_logs.wait(platform, build) if follow else builds.status(platform, build)
+    is_running = builds.is_running(status)
     if json:
-        output.document(_document(build, status))
-    elif not builds.is_running(status):
+        output.document({"id": build, **_set_fields(status), "log": frames})
+    elif not is_running:
         output.note(f"The build ended: {status.status}{f', {status.error_message}' if status.error_message else ''}")
-    return 0 if status.status == "SUCCEEDED" or builds.is_running(status) else 1
+    return 0 if is_running or status.status == "SUCCEEDED" else 1
 
 
 @app.command("cancel")
@@ -100,10 +102,10 @@ def cancel(build: _Build, json: _Json = False) -> int:
     return 0
 
 
-def _document(build: str, status: BuildStatus) -> dict[str, object]:
+def _set_fields(record: BuildStatus | BuildFrame) -> dict[str, object]:
     from dataclasses import asdict
 
-    return {"id": build, **asdict(status)}
+    return {name: value for name, value in asdict(record).items() if value is not None}
 
 
 def _cells(record: BuildRecord) -> list[str]:

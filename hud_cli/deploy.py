@@ -81,7 +81,7 @@ def deploy(
     if every and (name or registry_id):
         raise UsageError("--all takes no --name or --registry-id: each folder has its own")
     from hud.platform.deployment import Options
-    from hud_cli import deploy_options
+    from hud_cli import deploy_options, deploy_report
     from hud_cli.deploy_run import Run
 
     run = Run(
@@ -106,6 +106,8 @@ def deploy(
     document = run.dry(directory, name) if dry_run else run.deploy(directory, name)
     if json:
         output.document(document)
+    elif not dry_run:
+        deploy_report.show_summary(document)
     return 0
 
 
@@ -124,6 +126,8 @@ def _deployable(directory: Path) -> list[Path]:
 
 def _all(run: Run, folders: list[Path], *, dry_run: bool) -> int:
     """Deploy one folder after the other; one that fails does not stop the next."""
+    from hud_cli import deploy_report
+
     documents = []
     failed = 0
     for folder in folders:
@@ -132,11 +136,11 @@ def _all(run: Run, folders: list[Path], *, dry_run: bool) -> int:
             document = run.dry(folder, None) if dry_run else run.deploy(folder, None)
         except HudError as error:
             failed += 1
-            document = {"folder": str(folder), "error": error.kind, "message": str(error)}
+            document = {"error": error.kind, "message": str(error), "suggestion": error.hint}
             output.error(error, as_json=False)
-        documents.append(document)
+        documents.append({**document, "folder": str(folder)})
     if run.as_json:
         output.document(documents)
     else:
-        output.note(f"Deployed {len(folders) - failed} of {len(folders)}.")
+        deploy_report.show_all(documents)
     return 1 if failed else 0

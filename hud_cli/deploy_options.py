@@ -13,7 +13,7 @@ from hud_cli import output
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["pairs", "runtime_config", "secrets", "variables"]
+__all__ = ["own_variables", "pairs", "runtime_config", "secrets", "variables"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_HINT = "--secret id=NAME,env=VARIABLE or --secret id=NAME,src=FILE"
@@ -100,11 +100,10 @@ def variables(
     from hud.context import read_env_file
 
     found: dict[str, str] = {}
-    own = folder / ".env"
     if file is not None:
         found = read_env_file(file)
-    elif is_first and not no_file and own.is_file() and (known := read_env_file(own)):
-        names = ", ".join(known)
+    elif is_first and not no_file and (known := own_variables(folder)):
+        own, names = folder / ".env", ", ".join(known)
         if as_json or not output.is_interactive():
             raise UsageError(
                 f"{own} has variables ({names}), and nobody can be asked whether to send them",
@@ -113,6 +112,22 @@ def variables(
         if _agreed(f"Send {names} of {own} as variables of the environment? [y/N] "):
             found = known
     return {**found, **pairs("--env", given)}
+
+
+def own_variables(folder: Path) -> dict[str, str]:
+    """Give the variables of a folder's `.env`, but for what `hud` itself is set by: its key is not the environment's.
+
+    Raises:
+        UsageError: a line of it is no variable.
+    """
+    from hud.context import read_env_file
+    from hud.settings import ADDRESSES
+
+    own = folder / ".env"
+    if not own.is_file():
+        return {}
+    ours = {"HUD_API_KEY", "HUD_DEFAULT_PROJECT", *ADDRESSES}
+    return {name: value for name, value in read_env_file(own).items() if name not in ours}
 
 
 def _agreed(question: str) -> bool:

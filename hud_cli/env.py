@@ -58,15 +58,20 @@ def show(name: _Name, json: _Json = False) -> int:
 
     with Platform.connect(notice=output.note) as platform:
         record = environments.find(platform, name)
-        versions = list(environments.versions(platform, record)) if "environments" in platform.extensions else []
+        has_versions = "environments" in platform.extensions
+        versions = list(environments.versions(platform, record)) if has_versions else []
     if json:
-        output.document({**_row(record), "versions": [asdict(version) for version in versions]})
+        listed = [asdict(version) for version in versions] if has_versions else None
+        output.document({**_row(record), "versions": listed})
         return 0
     output.note(f"{record.name}  {record.id}")
     if versions:
         output.data(output.table([_version_cells(version) for version in versions]))
-    else:
+    elif has_versions:
         output.note("It has no version yet: no build of it succeeded.")
+    else:
+        output.data(output.table([_cells(record)]))
+        output.note(f"{platform.origin} does not list versions.")
     return 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import quote
 
 from hud.platform.client import Platform
 from hud.platform.records import (
@@ -20,7 +21,7 @@ from hud.platform.records import (
     Cancelled,
 )
 
-__all__ = ["cancel", "is_running", "list_builds", "open_upload", "start", "status", "trigger"]
+__all__ = ["cancel", "is_running", "list_builds", "open_upload", "path", "start", "status", "trigger"]
 
 _ALWAYS = ("build_id", "name", "no_cache")
 
@@ -50,13 +51,18 @@ def start(platform: Platform, request: BuildRequest, *, context_digest: str) -> 
     return platform.call("POST", "/builds", into=BuildStarted, body=body, idempotent=True)
 
 
+def path(build_id: str) -> str:
+    """Give where a build is; ids are opaque, and one may be typed wrongly."""
+    return f"/builds/{quote(build_id, safe='')}"
+
+
 def status(platform: Platform, build_id: str) -> BuildStatus:
     """Give the state of a build.
 
     Raises:
         NotFoundError: there is none of this id.
     """
-    return platform.call("GET", f"/builds/{build_id}/status", into=BuildStatus)
+    return platform.call("GET", f"{path(build_id)}/status", into=BuildStatus)
 
 
 def is_running(status: BuildStatus) -> bool:
@@ -67,7 +73,7 @@ def is_running(status: BuildStatus) -> bool:
 def cancel(platform: Platform, build_id: str) -> bool:
     """Ask a build to stop, and say whether there was anything to stop (extension `builds`)."""
     platform.need("builds", what="the cancelling of builds")
-    reply = platform.call("POST", f"/builds/{build_id}/cancel", into=Cancelled, idempotent=True)
+    reply = platform.call("POST", f"{path(build_id)}/cancel", into=Cancelled, idempotent=True)
     return reply.status != "noop"
 
 

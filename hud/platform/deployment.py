@@ -2,7 +2,7 @@
 
 The steps are functions, because whoever calls them shows what happens in between, or is interrupted there: `prepare`
 asks nobody, `resolve` asks where it goes, `send` uploads, `begin` starts the build, `logs.follow` watches it, `finish`
-reads the verdict.
+reads the verdict. `remember` links the folder to the environment.
 
 Source: platform API specification, section 6; command-line specification, section 4.6.
 """
@@ -37,6 +37,7 @@ __all__ = [
     "failure",
     "finish",
     "prepare",
+    "remember",
     "resolve",
     "send",
 ]
@@ -88,6 +89,7 @@ class Target:
     Attributes:
         registry_id: An environment that was named for this one time; the folder's link stays as it is.
         linked_name: The name of the environment that the folder deployed to so far, when it is another one.
+        was_named: Whether the project was named for this one time.
     """
 
     scope: LinkScope
@@ -163,8 +165,13 @@ def resolve(platform: Platform, plan: Plan, *, project: str | None = None, regis
     scope = identity.scope(platform, identity.me(platform))
     linked = link.read(plan.folder).within(scope)
     if registry_id is not None:
-        found = environments.find(platform, registry_id)
-        return Target(scope=scope, link=linked, registry_id=found.id)
+        named = None if project is None else resolve_project(platform, project, linked, platform.settings)
+        return Target(
+            scope=scope,
+            link=linked,
+            project_id=None if named is None else named.id,
+            registry_id=environments.find(platform, registry_id).id,
+        )
     chosen = resolve_project(platform, project, linked, platform.settings)
     return Target(
         scope=scope,
@@ -185,12 +192,12 @@ def send(platform: Platform, plan: Plan, *, hashing: Progress | None = None, sen
         manifest = digest(plan.context, hashing)
         sent_bytes = uploads.send_chunks(platform, plan.context, manifest, sending)
         return Sent(digest=manifest.digest, build_id=str(uuid.uuid4()), sent_bytes=sent_bytes)
-    ticket, sent_bytes = uploads.send_archive(platform, plan.context, sending)
+    ticket, sent_bytes = uploads.send_archive(platform, plan.context, packing=hashing, sending=sending)
     return Sent(digest=None, build_id=ticket.build_id, sent_bytes=sent_bytes)
 
 
 def begin(platform: Platform, plan: Plan, target: Target, sent: Sent, options: Options) -> BuildStarted:
-    """Begin the build, and link the folder to the environment it is for.
+    """Begin the build; sent again, the same one.
 
     Raises:
         HudError: the platform refuses it; nothing was begun.
@@ -208,10 +215,19 @@ def begin(platform: Platform, plan: Plan, target: Target, sent: Sent, options: O
         build_secrets=dict(options.build_secrets),
         source_revision=source_revision(plan.folder) if sent.digest is not None else None,
     )
-    started = _started(platform, request, sent)
+    if sent.digest is None:
+        return builds.trigger(platform, request)
+    return builds.start(platform, request, context_digest=sent.digest)
+
+
+def remember(plan: Plan, target: Target, begun: BuildStarted) -> None:
+    """Link the folder to the environment that its build is for; not when it or its project was named for this one time.
+
+    Raises:
+        HudError: the link cannot be written; the build goes on.
+    """
     if target.registry_id is None and not target.was_named:
-        link.save(plan.folder, target.scope, registry_id=started.registry_id)
-    return started
+        link.save(plan.folder, target.scope, registry_id=begun.registry_id)
 
 
 def finish(platform: Platform, plan: Plan, sent: Sent, begun: BuildStarted) -> Deployment:
@@ -242,12 +258,6 @@ def _git(folder: Path, *words: str) -> str:
         ["git", "-C", str(folder), *words], stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=20
     )
     return done.stdout.decode(errors="replace").strip()
-
-
-def _started(platform: Platform, request: BuildRequest, sent: Sent) -> BuildStarted:
-    if sent.digest is None:
-        return builds.trigger(platform, request)
-    return builds.start(platform, request, context_digest=sent.digest)
 
 
 def _other_name(platform: Platform, plan: Plan, linked: Link) -> str | None:

@@ -1,7 +1,7 @@
 """Follow the log of a build to its end, through broken connections, without losing or repeating a line.
 
 A platform of this project's sends frames from any place on (`?cursor=`); the public service sends everything anew,
-and what was seen already is passed over. The verdict is the build's status, not the log's last word.
+and what was given already is passed over. The verdict is the build's status, not the log's last word.
 
 Source: platform API specification, section 6.4.
 """
@@ -16,10 +16,11 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from hud.errors import NotAuthorisedError, UnreachableError
+from hud.errors import HudError, NotAuthorisedError, PlatformError, UnreachableError
 from hud.platform import builds
 from hud.platform.client import Platform
 from hud.platform.records import BuildFrame, BuildStatus
+from hud.tls import LateContext
 from hud.version import __version__
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = ["follow", "wait"]
 _LARGEST_FRAME_BYTES = 16 * 2**20  # platforms promise 1 MiB
 _OPEN_S = 30.0
 _PING_S = 20.0
+_CLOSE_S = 2.0
 _PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 _POLL_S = 2.0
 _IDLE_S = 1.0
@@ -96,15 +98,16 @@ def wait(platform: Platform, build_id: str, *, patience_s: float = _PATIENCE_S) 
     """Wait for the end of a build and give its status.
 
     Raises:
-        UnreachableError: the platform does not answer for longer than `patience_s`.
+        NotFoundError: there is no such build.
+        UnreachableError, PlatformError: the platform does not answer, or not usefully, for longer than `patience_s`.
     """
     silent_since: float | None = None
     while True:
         try:
             status = builds.status(platform, build_id)
-        except UnreachableError:
+        except HudError as error:
             silent_since = silent_since or time.monotonic()
-            if time.monotonic() - silent_since > patience_s:
+            if not _may_pass(error) or time.monotonic() - silent_since > patience_s:
                 raise
         else:
             silent_since = None
@@ -116,8 +119,17 @@ def wait(platform: Platform, build_id: str, *, patience_s: float = _PATIENCE_S) 
 def _is_running(platform: Platform, build_id: str) -> bool:
     try:
         return builds.is_running(builds.status(platform, build_id))
-    except UnreachableError:  # it may be back in a moment
-        return True
+    except HudError as error:
+        if _may_pass(error):
+            return True
+        raise
+
+
+def _may_pass(error: HudError) -> bool:
+    """Whether a status that cannot be had now may be had in a moment: the build goes on meanwhile."""
+    if isinstance(error, PlatformError):
+        return error.status >= 500 or error.status == 429
+    return isinstance(error, UnreachableError)
 
 
 class _Broken(Exception):
@@ -135,18 +147,19 @@ class _Refused(Exception):
 class _Stream:
     """A build's log over any number of connections.
 
-    `_next` is the number of the frame to come on a platform with cursors; on others `_seen` counts what was given, all
-    of which comes again on each connection.
+    On a platform with cursors `_next` is the number of the frame to come. On others `_lines` counts the log frames that
+    were given, all of which come again on each connection; what else there is may differ between connections, and is
+    given once.
     """
 
     def __init__(self, platform: Platform, build_id: str, *, idle_s: float | None) -> None:
         self._platform = platform
         self._idle_s = idle_s
-        self._path = f"/builds/{build_id}/logs"
+        self._path = f"{builds.path(build_id)}/logs"
         self._has_cursor = "builds" in platform.extensions
         self._next = 0
-        self._seen = 0
-        self._is_again = False
+        self._lines = 0
+        self._told: set[BuildFrame] = set()
 
     @contextmanager
     def opened(self) -> Iterator[Iterator[BuildFrame]]:
@@ -169,8 +182,6 @@ class _Stream:
             raise _Broken("the platform closed the connection") from error
         except (InvalidHandshake, WebSocketException, OSError, EOFError) as error:
             raise _Broken(str(error) or type(error).__name__) from error
-        finally:
-            self._is_again = True
 
     def _connect(self) -> ClientConnection:
         from websockets.sync.client import connect
@@ -192,11 +203,13 @@ class _Stream:
             open_timeout=_OPEN_S,
             ping_interval=_PING_S,
             ping_timeout=_PING_S,
+            close_timeout=_CLOSE_S,
+            ssl=LateContext() if url.startswith("wss:") else None,
             proxy=None if is_here else True,
         )
 
     def _frames(self, connection: ClientConnection) -> Iterator[BuildFrame]:
-        number = 0
+        lines = 0
         while True:
             try:
                 message = connection.recv(self._idle_s)
@@ -206,23 +219,20 @@ class _Stream:
                 frame = _decode(message)
             except msgspec.DecodeError:  # junk between frames does not end a build (PA-38)
                 continue
-            number += 1
-            if self._is_old(frame, number):
-                continue
+            if frame.seq is not None and self._has_cursor:
+                if frame.seq < self._next:
+                    continue
+                self._next = frame.seq + 1
+            elif frame.type == "log":
+                lines += 1
+                if lines <= self._lines:
+                    continue
+                self._lines = lines
+            elif frame.type not in _LAST:
+                if frame in self._told:
+                    continue
+                self._told.add(frame)
             yield frame
-
-    def _is_old(self, frame: BuildFrame, number: int) -> bool:
-        if self._has_cursor:
-            if frame.seq is None:
-                return self._is_again and frame.type not in _LAST
-            if frame.seq < self._next:
-                return True
-            self._next = frame.seq + 1
-            return False
-        if number <= self._seen:
-            return True
-        self._seen = number
-        return False
 
     def _refuse(self, status: int) -> None:
         if status in (401, 403):
