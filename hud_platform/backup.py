@@ -22,6 +22,7 @@ from hud import files
 from hud.errors import HudError, NotFoundError, UsageError
 from hud.version import __version__
 from hud_platform.data_folder import DataFolder, lock, open_folder
+from hud_platform.places import recall
 from hud_platform.times import now, stamp
 
 __all__ = ["Backup", "back_up", "restore"]
@@ -57,7 +58,7 @@ def back_up(folder: DataFolder, target: Path) -> Backup:
         NotFoundError: the folder holds no SQLite database.
         HudError: the file cannot be written.
     """
-    if not folder.database.is_file():
+    if recall(folder).database_url is not None or not folder.database.is_file():
         raise NotFoundError(
             f"{folder.root} holds no database to back up",
             hint="one in PostgreSQL is backed up by pg_dump; else name the folder with --data",

@@ -81,6 +81,11 @@ class DataFolder:
         return self.root / "server.json"
 
     @property
+    def places(self) -> Path:
+        """Where what is not in this folder is kept (`hud_platform.places`)."""
+        return self.root / "places.json"
+
+    @property
     def log(self) -> Path:
         return self.root / "server.log"
 

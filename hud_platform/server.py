@@ -26,6 +26,7 @@ from hud_platform.app import create_app
 from hud_platform.backend import Backend, open_backend
 from hud_platform.build_workflow import running_builds
 from hud_platform.data_folder import lock, open_folder, refuse_half_restored
+from hud_platform.places import completed, remember
 from hud_platform.replies import error_body
 from hud_platform.server_info import ServerInfo
 from hud_platform.traffic import Traffic
@@ -58,7 +59,7 @@ def serve(config: PlatformConfig, ready: Callable[[ServerInfo, str | None], None
         refuse_half_restored(folder)
         log_to(folder.log)
         with _bound(config) as listener:
-            config = replace(config, data=folder.root, port=listener.getsockname()[1])
+            config = replace(completed(config, folder), data=folder.root, port=listener.getsockname()[1])
             with asyncio.Runner(loop_factory=_new_loop) as runner:
                 runner.run(_serve(config, listener, ready))
 
@@ -91,6 +92,7 @@ async def _serve(
     config: PlatformConfig, listener: socket.socket, ready: Callable[[ServerInfo, str | None], None]
 ) -> None:
     async with open_backend(config) as backend, _regularly(backend.keys.write_uses), running_builds(backend):
+        remember(backend.data, config)
         key = await first_start.admin_key(backend)
         running = ServerInfo(url=config.public_url, pid=os.getpid(), data=str(backend.data.root), version=__version__)
 

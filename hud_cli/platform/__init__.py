@@ -7,6 +7,7 @@ import typer
 from hud_cli.platform import key
 from hud_cli.platform.backup import backup, restore
 from hud_cli.platform.down import down
+from hud_cli.platform.gc import gc
 from hud_cli.platform.logs import logs
 from hud_cli.platform.status import status
 from hud_cli.platform.up import up
@@ -21,6 +22,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings=_SETTINGS,
 )
-for _command in (up, down, status, logs, backup, restore):
+for _command in (up, down, status, logs, backup, restore, gc):
     app.command(_command.__name__, context_settings=_SETTINGS)(_command)
 app.add_typer(key.app)

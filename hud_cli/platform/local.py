@@ -10,10 +10,11 @@ import typer
 from hud.errors import HudError, NotFoundError
 
 if TYPE_CHECKING:
+    from hud_platform.config import PlatformConfig
     from hud_platform.data_folder import DataFolder
     from hud_platform.server_info import ServerInfo
 
-__all__ = ["DEFAULT_DATA", "DataOption", "JsonOption", "existing_folder", "require_extra", "running"]
+__all__ = ["DEFAULT_DATA", "DataOption", "JsonOption", "existing_folder", "local_config", "require_extra", "running"]
 
 DEFAULT_DATA = "~/.hud/platform"
 
@@ -49,6 +50,22 @@ def existing_folder(data: str) -> DataFolder:
     if not root.is_dir():
         raise NotFoundError(f"no platform has its data in {root}", hint="hud platform up")
     return DataFolder(root=root)
+
+
+def local_config(folder: DataFolder) -> PlatformConfig:
+    """Give how a platform is opened beside its server: where its records and blobs are, by the environment or its note.
+
+    Raises:
+        HudError: the note cannot be read.
+    """
+    import os
+
+    from hud_platform.config import PlatformConfig
+    from hud_platform.places import completed
+
+    variables = (os.environ.get(f"HUD_PLATFORM_{name}_URL") or None for name in ("DATABASE", "BLOBS"))
+    database_url, blobs_url = variables
+    return completed(PlatformConfig(data=folder.root, database_url=database_url, blobs_url=blobs_url), folder)
 
 
 def running(folder: DataFolder) -> ServerInfo | None:

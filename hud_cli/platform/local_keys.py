@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from hud.errors import NotAuthorisedError
-from hud_cli.platform.local import existing_folder, running
+from hud_cli.platform.local import existing_folder, local_config, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,11 +106,7 @@ def _server(folder: DataFolder) -> Iterator[Platform | None]:
 
 
 async def _with_backend(folder: DataFolder, work: Callable[[Backend], Awaitable[T]]) -> T:
-    import os
-
     from hud_platform.backend import open_backend
-    from hud_platform.config import PlatformConfig
 
-    config = PlatformConfig(data=folder.root, database_url=os.environ.get("HUD_PLATFORM_DATABASE_URL"))
-    async with open_backend(config) as backend:
+    async with open_backend(local_config(folder)) as backend:
         return await work(backend)

@@ -363,3 +363,41 @@ def test_variables_stand_for_options(platform_command: Platform, tmp_path: Path)
 
 def test_the_shared_platform_is_one_of_these(platform: PlatformProcess, hud: Hud) -> None:
     assert hud("platform", "status", "--data", str(platform.data)).code == 0
+
+
+def test_gc_says_what_would_go_and_removes_it(up: dict[str, Any], platform_command: Platform, data: Path) -> None:
+    stray = data / "uploads" / "0b6a7a0e-91a3-4b7e-8a41-5d9b5a3cf0c4.tar.gz"
+    stray.write_bytes(b"x" * 1000)
+    os.utime(stray, (0, 0))
+    httpx.post(f"{up['url']}/auth/device/code", json={})
+    would = json.loads(platform_command("gc", "--dry-run", "--json").out)
+    assert stray.exists()
+    did = json.loads(platform_command("gc", "--json").out)
+
+    assert (would["dry_run"], did["dry_run"]) == (True, False)
+    assert would["uploads"] == did["uploads"] == {"count": 1, "size_bytes": 1000}
+    assert did["logins"]["count"] == 0  # the one that waits is kept
+    assert not stray.exists()
+    assert get(f"{up['url']}/v2/auth/me", up["key"]).status_code == 200
+
+
+def test_gc_tells_people_what_it_did(on_shared: Platform) -> None:
+    told = on_shared("gc", "--dry-run")
+
+    assert told.code == 0
+    assert [line.split()[0] for line in told.out.splitlines()] == [
+        *("contexts", "blobs", "uploads", "worktrees", "logs", "images", "logins")
+    ]
+    assert "Would remove" in told.err
+
+
+def test_a_start_that_is_not_told_of_its_database_again_finds_it(hud: Hud, data: Path) -> None:
+    """Else it would begin an empty one, and `gc` would take every blob for one that nothing needs."""
+    data.mkdir()
+    (data / "places.json").write_text('{"database_url": "postgresql://127.0.0.1:1/none", "blobs_url": null}')
+    for words in (("up", "--port", "0", "--no-settings"), ("gc",), ("key", "list")):
+        refused = hud("platform", *words, "--data", str(data))
+        assert refused.code == 3
+        assert "the database does not answer" in refused.err
+    backup = hud("platform", "backup", "x.tar", "--data", str(data))
+    assert "holds no database to back up" in backup.err
