@@ -137,7 +137,7 @@ class BlobStore:
         except FileNotFoundError:
             copied = -1
         if copied != size_bytes:
-            what = "is gone" if copied < 0 else f"has {copied} bytes, not {size_bytes}"
+            what = "is gone" if copied < 0 else f"does not have its {size_bytes} bytes any more"
             raise HudError(f"the chunk {digest} of the context {what}", hint="hud deploy sends it again")
 
     @property

@@ -1,4 +1,4 @@
-"""The real parts that tests run against: an engine, a base image, the public SDK, PostgreSQL, our own wheel.
+"""The real parts that tests run against: an engine, a base image, the public SDK, PostgreSQL, S3, our own wheel.
 
 A part that cannot be had skips the test with one line on a workstation and fails it where CI=true.
 """
@@ -9,13 +9,15 @@ import functools
 import os
 import subprocess
 import sys
+import urllib.request
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-from tests import postgres_server
+from tests import postgres_server, s3_server
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -126,6 +128,31 @@ def require_postgres() -> str:
     with psycopg.connect(f"{address}/postgres", autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
     return f"{address}/{name}"
+
+
+@functools.cache
+def _s3() -> tuple[str | None, str]:
+    return s3_server.start()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bucket:
+    """An empty bucket: its address, and the variables by which clients reach it."""
+
+    url: str
+    variables: dict[str, str]
+
+
+def require_bucket() -> Bucket:
+    """Give a bucket on an S3 server that lives as long as this process."""
+    endpoint, said = _s3()
+    if endpoint is None:
+        missing(said)
+    name = f"hud-{uuid.uuid4().hex}"
+    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{name}", method="PUT")).close()
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
+    variables = {**keys, "AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true"}
+    return Bucket(url=f"s3://{name}/some/prefix", variables=variables)
 
 
 def build_wheel(folder: Path) -> Path:
