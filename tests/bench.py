@@ -72,6 +72,19 @@ def _peer() -> tuple[str | None, str]:
 
 
 @functools.cache
+def _postgresql() -> tuple[str | None, str]:
+    return _script("postgresql", *([] if in_ci() else ["--present"]), timeout_s=600)
+
+
+def require_postgresql() -> Path:
+    """Give the folder of PostgreSQL's programs, `initdb` among them."""
+    programs, said = _postgresql()
+    if programs is None:
+        missing(said)
+    return Path(programs)
+
+
+@functools.cache
 def _browser() -> tuple[str | None, str]:
     return _script("browser", *([] if in_ci() else ["--present"]), timeout_s=600)
 

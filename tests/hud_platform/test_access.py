@@ -21,17 +21,22 @@ OPEN = {
     ("POST", "/v2/sdk-events/cli"),
     ("POST", "/sdk-events/cli"),
 }
-PRESIGNED = re.compile(r"/v2/uploads/.*|/uploads/.*")
+PRESIGNED = re.compile(r"/uploads/[^/]*")
+READING_BY_POST = re.compile(r"/v2/tasksets/[^/]*/rows")
 
 
 def routes(platform: PlatformProcess) -> list[tuple[str, str]]:
+    """Give every method and path that the platform describes, with ids and numbers that nothing has."""
     document = platform.as_key(None).get("/docs/openapi.json").json()
-    return [
-        (method.upper(), re.sub(r"\{[^}]*\}", uuid.uuid4().hex, path))
-        for path, operations in document["paths"].items()
-        for method in operations
-        if method in {"get", "post", "put", "patch", "delete"}
-    ]
+    found = []
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            filled = path
+            for parameter in operation.get("parameters", []):
+                value = "7" if parameter["schema"].get("type") == "integer" else uuid.uuid4().hex
+                filled = filled.replace(f"{{{parameter['name']}}}", value)
+            found.append((method.upper(), filled))
+    return found
 
 
 def test_pa_02_every_route_but_the_open_ones_wants_a_key(platform: PlatformProcess) -> None:
@@ -90,7 +95,11 @@ def test_a_scope_reaches_so_far_and_no_further(
 def test_a_stolen_key_that_only_reads_changes_nothing(platform: PlatformProcess) -> None:
     thief = platform.as_key(platform.mint("read"))
     changing = [(method, path) for method, path in routes(platform) if method != "GET" and (method, path) not in OPEN]
-    answers = {call: thief.request(*call).status_code for call in changing if not PRESIGNED.fullmatch(call[1])}
+    answers = {
+        call: thief.request(*call).status_code
+        for call in changing
+        if not PRESIGNED.fullmatch(call[1]) and not READING_BY_POST.fullmatch(call[1])
+    }
 
     assert {call for call, status in answers.items() if status != 403} == set()
 

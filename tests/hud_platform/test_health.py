@@ -8,9 +8,11 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.platform_process import PlatformProcess
+from tests.postgresql import Cluster
 
 Fresh = Callable[..., PlatformProcess]
 
@@ -128,3 +130,20 @@ def test_it_says_nothing_on_stderr_but_warnings(fresh_platform: Fresh) -> None:
     platform.stop()
 
     assert platform.stderr() == ""
+
+
+@pytest.mark.slow
+def test_on_postgresql_it_is_the_same_platform(fresh_platform: Fresh, postgresql: Cluster) -> None:
+    platform = fresh_platform("--database", postgresql.new_database())
+    project = platform.client.post("/v2/projects", json={"name": "kept"}).json()
+    key = platform.mint("read")
+    platform.stop(signal.SIGKILL)
+    platform.words = ()  # the data folder remembers where the records are
+    platform.start()
+
+    assert platform.client.get(f"/v2/projects/{project['id']}").json() == project
+    assert platform.as_key(key).get("/v2/auth/me").json()["scope"] == "read"
+    assert platform.client.get("/ready").json()["database"] == "ok"
+    assert platform.client.delete("/v2/keys/test").status_code == 204
+    assert platform.as_key(key).get("/v2/auth/me").status_code == 401
+    assert not (platform.data / "platform.sqlite").exists()
