@@ -219,12 +219,13 @@ def test_pa_02_contexts_need_a_key_and_sending_one_that_writes(platform: Platfor
 # Connections that are cut
 
 
-def raw_post(platform: PlatformProcess, path: str, size: int) -> socket.socket:
+def raw_post(platform: PlatformProcess, path: str, size: int, *, method: str = "POST") -> socket.socket:
     """Open a connection on which a body of so many bytes is announced."""
     address = urlsplit(platform.url)
     assert address.hostname
     connection = socket.create_connection((address.hostname, address.port or 80), timeout=20)
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {platform.key}\r\nContent-Length: {size}\r\n\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {platform.key}\r\n"
+    head += f"Content-Length: {size}\r\n\r\n"
     connection.sendall(head.encode())
     return connection
 
