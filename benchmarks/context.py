@@ -39,7 +39,7 @@ def main() -> None:
     if python is None:
         say("without the public SDK, no comparison with it: scripts/peer-sdk")
     for count in (10_000, 50_000):
-        with _project(count) as folder:
+        with project(count) as folder:
             _small_files(folder, count, python, quick=quick)
     _large_file(quick=quick)
 
@@ -171,7 +171,7 @@ def _read_and_hash(folder: Path) -> None:
 
 
 @contextmanager
-def _project(count: int) -> Iterator[Path]:
+def project(count: int) -> Iterator[Path]:
     """Give a folder of that many files that look like source, some two kilobytes each, 25 a folder."""
     chance = random.Random(count)
     with tempfile.TemporaryDirectory(prefix="hud-figures-") as parent:

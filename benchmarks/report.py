@@ -23,6 +23,7 @@ _GROUPS = {
     "rollouts": "Rollouts",
     "platform_reads": "Reads from a platform",
     "context": "The context of a build",
+    "deploy": "Deploys",
     "build_logs": "Build logs",
     "sync": "Task sync",
     "task_upload": "Task upload",
