@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 from dbos import error as dbos_errors
-from sqlalchemy import Row, select
+from sqlalchemy import URL, Row, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from hud.errors import HudError
@@ -386,5 +386,6 @@ async def running_builds(backend: Backend) -> AsyncIterator[Builds]:
 
 def _address(backend: Backend) -> str:
     if backend.config.database_url is None:
-        return f"sqlite:///{backend.data.workflows}"
+        # Quoted: a folder's name may hold what ends a path in a URL.
+        return URL.create("sqlite", database=str(backend.data.workflows)).render_as_string()
     return backend.config.database_url

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from hud.errors import HudError
+
 if TYPE_CHECKING:
     from hud_platform.backend import Backend
 
@@ -20,6 +22,8 @@ __all__ = ["Readiness", "check"]
 _ENGINE_TIMEOUT_S = 3
 _ENGINE_ASKED_EVERY_S = 5.0
 _DATABASE_TIMEOUT_S = 3.0
+_BLOBS_TIMEOUT_S = 5.0
+_NO_DIGEST = "0" * 64
 _LEAST_FREE_BYTES = 64 * 2**20
 
 OK = "ok"
@@ -31,6 +35,7 @@ class Readiness:
 
     status: str
     database: str
+    blobs: str
     disk: str
     engine: str
 
@@ -40,10 +45,10 @@ _engine_answer: tuple[float, str] | None = None  # when it was asked, and what c
 
 async def check(backend: Backend) -> Readiness:
     """Ask every part."""
-    database, engine = await asyncio.gather(_database(backend), _engine())
+    database, blobs, engine = await asyncio.gather(_database(backend), _blobs(backend), _engine())
     disk = _disk(backend)
-    status = "ready" if database == OK and disk == OK else "not ready"
-    return Readiness(status=status, database=database, disk=disk, engine=engine)
+    status = "ready" if database == blobs == disk == OK else "not ready"
+    return Readiness(status=status, database=database, blobs=blobs, disk=disk, engine=engine)
 
 
 async def _engine() -> str:
@@ -61,6 +66,18 @@ async def _database(backend: Backend) -> str:
     except TimeoutError:
         return f"no answer in {_DATABASE_TIMEOUT_S:g} s"
     except (SQLAlchemyError, OSError) as error:
+        return str(error).partition("\n")[0]
+    return OK
+
+
+async def _blobs(backend: Backend) -> str:
+    """Ask for a blob that nobody has: a store that answers says so."""
+    try:
+        async with asyncio.timeout(_BLOBS_TIMEOUT_S):
+            await asyncio.to_thread(backend.blobs.manifest, _NO_DIGEST)
+    except TimeoutError:
+        return f"no answer in {_BLOBS_TIMEOUT_S:g} s"
+    except (HudError, OSError) as error:
         return str(error).partition("\n")[0]
     return OK
 

@@ -8,6 +8,7 @@ import json
 import logging
 import logging.handlers
 import os
+import resource
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -38,6 +39,7 @@ __all__ = ["serve"]
 
 _GRACE_S = 10  # what a request that is being answered gets at the end
 _BACKLOG = 2048
+_OPEN_FILES = 65_536
 _USES_WRITTEN_EVERY_S = 10.0
 _LOG_BYTES = 16 * 2**20
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -58,6 +60,7 @@ def serve(config: PlatformConfig, ready: Callable[[ServerInfo, str | None], None
     with lock(folder):
         refuse_half_restored(folder)
         log_to(folder.log)
+        _allow_connections()
         with _bound(config) as listener:
             config = replace(completed(config, folder), data=folder.root, port=listener.getsockname()[1])
             with asyncio.Runner(loop_factory=_new_loop) as runner:
@@ -79,6 +82,14 @@ def log_to(path: Path) -> None:
     root.setLevel(logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def _allow_connections() -> None:
+    """Take as many open files as this process may: the usual first limit is less than a thousand connections need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _is_stderr(path: Path) -> bool:

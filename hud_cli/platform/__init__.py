@@ -18,7 +18,7 @@ _SETTINGS = {"help_option_names": ["--help", "-h"]}
 
 app = typer.Typer(
     name="platform",
-    help="Run a platform on this machine: what `hud deploy` and `hud sync tasks` talk to.",
+    help="Run a platform on this machine.",
     rich_markup_mode=None,
     context_settings=_SETTINGS,
 )

@@ -73,6 +73,7 @@ def _words(config: PlatformConfig) -> list[str]:
         "--build-memory": config.build_memory_mb,
         "--upload-limit": config.upload_limit_bytes // 2**20,
         "--log-limit": config.log_limit_bytes // 2**20,
+        "--free-disk": config.free_disk_mb,
     }
     return ["--json", "--no-settings", *(f"{name}={value}" for name, value in limits.items() if value is not None)]
 

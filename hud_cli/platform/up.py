@@ -97,6 +97,12 @@ def up(
             "--log-limit", metavar="MB", envvar="HUD_PLATFORM_LOG_LIMIT_MB", help="Kept of a build's log.", min=1
         ),
     ] = 64,
+    free_disk: Annotated[
+        int,
+        typer.Option(
+            "--free-disk", metavar="MB", envvar="HUD_PLATFORM_FREE_DISK_MB", help="Disk that builds leave free.", min=0
+        ),
+    ] = 1024,
     json: JsonOption = False,
 ) -> int:
     """Start a platform; the first start makes an admin key.
@@ -120,6 +126,7 @@ def up(
         build_memory_mb=build_memory,
         upload_limit_bytes=upload_limit * 2**20,
         log_limit_bytes=log_limit * 2**20,
+        free_disk_mb=free_disk,
     )
     if host not in _LOOPBACK:
         output.note(

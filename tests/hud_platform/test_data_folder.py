@@ -79,6 +79,8 @@ def test_any_name_will_do(fresh_platform: Callable[..., PlatformProcess], tmp_pa
     assert platform.client.get("/v2/auth/me").status_code == 200
     assert platform.stop() == 0
     assert (tmp_path / name / "platform.sqlite").is_file()
+    assert (tmp_path / name / "dbos.sqlite").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_killed_at_any_moment_it_starts_again(fresh_platform: Callable[..., PlatformProcess]) -> None:

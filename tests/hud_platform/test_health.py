@@ -30,7 +30,7 @@ def test_ready_says_how_each_part_is(platform: PlatformProcess) -> None:
 
     assert reply.status_code == 200
     assert reply.json()["status"] == "ready"
-    assert (reply.json()["database"], reply.json()["disk"]) == ("ok", "ok")
+    assert [reply.json()[part] for part in ("database", "blobs", "disk")] == ["ok"] * 3
     assert reply.json()["engine"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import socket
 import sqlite3
@@ -128,6 +129,33 @@ def test_no_path_brings_a_500(platform: PlatformProcess, path: str) -> None:
 
     assert reply.status_code in (200, 400, 404)
     assert reply.headers["content-type"] == "application/json"
+
+
+def test_pa_05_too_many_requests_at_once_are_refused_at_once(fresh_platform: Fresh) -> None:
+    """Each of them holds a place while its body is awaited."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+    platform = fresh_platform()
+    address = ("127.0.0.1", int(platform.url.rpartition(":")[2]))
+    head = f"POST /v2/projects HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {platform.key}\r\nContent-Length: 9\r\n\r\n"
+    waiting = []
+    try:
+        for _ in range(1000):
+            waiting.append(socket.create_connection(address, timeout=10))
+            waiting[-1].sendall(head.encode())
+        refused = platform.client.get("/health")
+        while refused.status_code == 200:  # the last ones are still on their way
+            refused = platform.client.get("/health")
+    finally:
+        for connection in waiting:
+            connection.close()
+    while (again := platform.client.get("/health")).status_code == 503:
+        pass
+
+    assert refused.status_code == 503
+    assert refused.json()["detail"] == "the platform answers too many requests now"
+    assert refused.headers["retry-after"] == "1"
+    assert again.status_code == 200
 
 
 @pytest.mark.slow
