@@ -199,7 +199,7 @@ class Http:
         return _Call(
             method=method,
             url=url,
-            params=_query(params),
+            params=_query(params) or None,
             headers=sent,
             content=content,
             size_bytes=size_bytes,
@@ -281,7 +281,7 @@ class Http:
 class _Call:
     method: str
     url: str
-    params: list[tuple[str, str | int | float | bool | None]]
+    params: list[tuple[str, str | int | float | bool | None]] | None  # of none httpx keeps the address's own
     headers: httpx.Headers
     content: Content | None
     size_bytes: int | None

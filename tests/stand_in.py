@@ -443,8 +443,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(_framed(0x88, struct.pack("!H", code)))
             self.connection.settimeout(2)
             try:
-                while self.connection.recv(4096):
-                    pass
+                while (received := self.connection.recv(4096)) and received[0] & 0x0F != 8:
+                    pass  # up to the other side's close frame, after which a server ends the connection
             except OSError:
                 pass
         _cut(self.connection)

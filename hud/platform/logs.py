@@ -31,9 +31,9 @@ __all__ = ["follow", "wait"]
 _LARGEST_FRAME_BYTES = 16 * 2**20  # platforms promise 1 MiB
 _OPEN_S = 30.0
 _PING_S = 20.0
-_CLOSE_S = 2.0
-_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
-_POLL_S = 2.0
+_CLOSE_S = 0.5
+_PAUSES_S = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
+_FIRST_POLL_S, _POLL_S = 0.2, 2.0
 _IDLE_S = 1.0
 _PATIENCE_S = 120.0
 _NOT_ACCESSIBLE = 4003
@@ -102,6 +102,7 @@ def wait(platform: Platform, build_id: str, *, patience_s: float = _PATIENCE_S) 
         UnreachableError, PlatformError: the platform does not answer, or not usefully, for longer than `patience_s`.
     """
     silent_since: float | None = None
+    pause_s = _FIRST_POLL_S
     while True:
         try:
             status = builds.status(platform, build_id)
@@ -113,7 +114,8 @@ def wait(platform: Platform, build_id: str, *, patience_s: float = _PATIENCE_S) 
             silent_since = None
             if not builds.is_running(status):
                 return status
-        time.sleep(_POLL_S)
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _POLL_S)
 
 
 def _is_running(platform: Platform, build_id: str) -> bool:
