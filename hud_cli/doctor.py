@@ -14,7 +14,7 @@ from typing import Annotated, Literal, TypeVar, assert_never
 
 import typer
 
-from hud.errors import DeadlineError, HudError, UnreachableError
+from hud.errors import DeadlineError, HudError, NotFoundError, UnreachableError
 from hud.version import __version__
 from hud_cli import output
 
@@ -27,8 +27,15 @@ ENGINE_LIMIT_S = 10.0
 PLATFORM_LIMIT_S = 3.0
 LOW_DISK_BYTES = 5 * 10**9
 LOW_MEMORY_BYTES = 2 * 10**9
-DEPENDENCIES = ("typer", "rich", "docker", "httpx", "tomli", "watchfiles")
+DEPENDENCIES = ("typer", "rich", "docker", "httpx", "msgspec", "tomli", "watchfiles", "websockets")
+"""The modules of the distributions that pyproject.toml names; `PLATFORM_DEPENDENCIES` those of the extra."""
+PLATFORM_DEPENDENCIES = (
+    *("aiosqlite", "alembic", "cryptography", "dbos", "httptools", "jsonschema_rs", "litestar", "obstore"),
+    *("prometheus_client", "sqlalchemy", "uvicorn", *(() if sys.platform == "win32" else ("uvloop",))),
+)
 
+_NOT_READY = 503
+_PLATFORM_HINT = "check HUD_API_URL, the network and its proxy"
 _NO_LIMIT_BYTES = 1 << 60  # how cgroup v1 says that there is no limit: the largest page-aligned integer
 
 
@@ -71,21 +78,13 @@ def examine() -> Iterator[Finding]:
     """Look at one thing after the other."""
     yield _python()
     yield _hud()
+    yield _platform_extra()
     yield from _engine()
     yield _buildkit()
     yield _disk("disk here", Path.cwd())
     yield _memory()
     yield _cgroup()
-    from hud.settings import find
-
-    key = find("HUD_API_KEY")
-    yield Finding(
-        name="API key",
-        status="ok" if key else "missing",
-        detail="HUD_API_KEY is set" if key else "HUD_API_KEY is not set",
-        hint=None if key else "only a platform needs one: export HUD_API_KEY=…, or put it into ~/.hud/.env",
-    )
-    yield _platform(find("HUD_API_URL"), has_key=bool(key))
+    yield from _configured()
 
 
 def _python() -> Finding:
@@ -107,6 +106,18 @@ def _hud() -> Finding:
         detail=f"{__version__}, {Path(__file__).resolve().parent.parent}"
         + (f"; lacks {', '.join(absent)}" if absent else ""),
         hint="pip install hud-cli, with its dependencies" if absent else None,
+    )
+
+
+def _platform_extra() -> Finding:
+    absent = [name for name in PLATFORM_DEPENDENCIES if find_spec(name) is None]
+    if not absent:
+        return Finding(name="platform extra", status="ok", detail="hud platform runs here")
+    return Finding(
+        name="platform extra",
+        status="missing",
+        detail="not installed" if len(absent) == len(PLATFORM_DEPENDENCIES) else f"lacks {', '.join(absent)}",
+        hint="only a platform on this machine needs it: pip install 'hud-cli[platform]'",
     )
 
 
@@ -225,47 +236,84 @@ def _cgroup() -> Finding:
     return Finding(name="cgroup", status="ok", detail=f"none on {sys.platform}")
 
 
-def _platform(url: str | None, *, has_key: bool) -> Finding:
-    if url is None and not has_key:
-        return Finding(
+def _configured() -> Iterator[Finding]:
+    """Look at the key and at the platform that it is for."""
+    from hud import settings
+
+    try:
+        found = settings.load()
+    except HudError as error:
+        yield Finding(name="platform", status="warn", detail=str(error), hint=error.hint)
+        return
+    key, url = found.api_key, found.api_url
+    sources = {name: source for name, source in found.source_of.items() if source != settings.DEFAULT}
+    yield Finding(
+        name="API key",
+        status="ok" if key else "missing",
+        detail=f"HUD_API_KEY is set in {sources['HUD_API_KEY']}" if key else "HUD_API_KEY is not set",
+        hint=None if key else "only a platform needs one: hud login, or hud platform up for one of your own",
+    )
+    if key is None and "HUD_API_URL" not in sources:
+        yield Finding(
             name="platform",
             status="missing",
             detail="none is configured",
-            hint="only deploying and hosted runs need one: export HUD_API_URL=…",
+            hint="only deploying, syncing and hosted runs need one: hud platform up",
         )
-    from hud.settings import PUBLIC_ADDRESSES
-
-    url = url or PUBLIC_ADDRESSES["HUD_API_URL"]
-    problem = _reach(url)
-    return Finding(
-        name="platform",
-        status="warn" if problem else "ok",
-        detail=f"{url}: {problem or 'answers'}",
-        hint="check HUD_API_URL, the network and its proxy" if problem else None,
-    )
-
-
-def _reach(url: str) -> str | None:
-    """Ask for one page, whatever it says; give what is wrong when nothing answers."""
-    from http.client import HTTPException
-    from urllib.error import HTTPError, URLError
-    from urllib.request import Request, urlopen
-
-    if not url.startswith(("http://", "https://")):
-        return "no http address"
+        return
     try:
-        with urlopen(Request(url, method="HEAD"), timeout=PLATFORM_LIMIT_S):  # noqa: S310  # the line above
-            return None
-    except HTTPError:  # an answer all the same
-        return None
-    except URLError as error:
-        reason = error.reason
-        return getattr(reason, "strerror", None) or str(reason)
-    except (OSError, ValueError, HTTPException) as error:
-        return str(error)
+        detail = _within(lambda: _ask_platform(url, key), limit_s=PLATFORM_LIMIT_S, hint=_PLATFORM_HINT)
+    except (HudError, ModuleNotFoundError) as error:
+        hint = getattr(error, "hint", None) or _PLATFORM_HINT
+        detail = str(error) if url in str(error) else f"{url}: {error}"
+        yield Finding(name="platform", status="warn", detail=detail, hint=hint)
+        return
+    yield Finding(name="platform", status="ok", detail=f"{url}: {detail}")
 
 
-def _within(function: Callable[[], _T], *, limit_s: float) -> _T:
+def _ask_platform(url: str, key: str | None) -> str:
+    """Give what a platform says of itself; one that is not of this project's says nothing, and answers.
+
+    Raises:
+        HudError: it does not answer, is not ready, or does not accept the key.
+    """
+    from contextlib import closing
+
+    from hud.http import Http
+
+    with closing(Http(key=key, retry_limit_s=0)) as http:
+        ready = http.exchange("GET", f"{url}/ready", content=b"", headers={}, timeout_s=PLATFORM_LIMIT_S)
+        parts = _parts(ready.body)
+        if ready.status == _NOT_READY:
+            wrong = ", ".join(f"{name}: {state}" for name, state in parts.items() if state != "ok")
+            raise HudError(f"{url} is not ready{f' ({wrong})' if wrong else ''}", hint="hud platform logs")
+        if key is None:
+            return "answers"
+        try:
+            said = _parts(http.request("GET", f"{url}/v2/capabilities", timeout_s=PLATFORM_LIMIT_S).body)
+        except NotFoundError:  # the public service has no such thing
+            return "answers"
+        if (engine := parts.get("engine", "ok")) != "ok":
+            raise HudError(f"{url} is ready, but cannot build: {engine}", hint="start Docker on its machine")
+        if "server" not in said:
+            return "answers"
+        return f"{said['server']} {said.get('version', '')} is ready and accepts the key"
+
+
+def _parts(body: bytes) -> dict[str, str]:
+    """Give the texts of a JSON object; nothing of what is none, such as a page for people."""
+    import json
+
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return {}
+    if not isinstance(document, dict):
+        return {}
+    return {name: value for name, value in document.items() if isinstance(value, str) and name != "status"}
+
+
+def _within(function: Callable[[], _T], *, limit_s: float, hint: str = "docker info") -> _T:
     """Call what may hang, and go on without it after a while.
 
     Raises:
@@ -286,7 +334,7 @@ def _within(function: Callable[[], _T], *, limit_s: float) -> _T:
     if errors:
         raise errors[0]
     if not results:
-        raise DeadlineError(f"no answer within {limit_s:g} s", hint="docker info")
+        raise DeadlineError(f"no answer within {limit_s:g} s", hint=hint)
     return results[0]
 
 
