@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["ConnectionCut", "receive"]
 
 _BATCH_BYTES = 2 * 2**20  # a hop to a thread for every part that a socket gives would cost more than the work
+_BATCH_PARTS = 1024  # parts of one byte each take forty times their size
 
 
 class ConnectionCut(UsageError):
@@ -60,7 +61,7 @@ async def _receive(request: Request[Any, Any, Any], worker: _Worker, limit_bytes
         if total > limit_bytes:
             raise _too_large(limit_bytes)
         is_last = not message.get("more_body", False)
-        if is_last or size >= _BATCH_BYTES:
+        if is_last or size >= _BATCH_BYTES or len(parts) >= _BATCH_PARTS:
             await worker.give(parts)
             parts, size = [], 0
         if is_last:
