@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import re
+from array import array
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import accumulate, islice
 from typing import Annotated, Any
 
 import msgspec
@@ -24,8 +26,8 @@ __all__ = [
     "Part",
     "TaskRow",
     "UploadBody",
-    "depth_of",
     "environments_of",
+    "is_deep",
     "named",
     "read_body",
     "read_row",
@@ -38,8 +40,14 @@ _MOST_LEVELS = 200  # Python's own reader gives up at a thousand, and rows trave
 _LONGEST_SLUG_BYTES = 1024  # PostgreSQL indexes no more than 2,700
 _LONGEST_REASON = 400
 _CACHED_BYTES = 4096
+_STEPS_AT_ONCE = 65_536
+_MOST_TOKENS = 1_000_000  # looked through for the row in which a broken upload ceases to be JSON
 _PROBLEM = re.compile(r"(.*?)(?: - at \$\.?(.*))?", re.DOTALL)
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"?|[][{}]', re.DOTALL)
+# Also one without an end: otherwise each quote in it would begin another search to the end.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_TOKEN = re.compile(_STRING.pattern + rb"|[][{}]", re.DOTALL)
+_TO_STEPS = bytes.maketrans(b"[{]}", b"\1\1\xff\xff")  # one level in, one level out
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _FIRST_NAME = re.compile(rb'\s*\{\s*"name"\s*:\s*"([^"\\]{1,255})"')
 _PLACE = re.compile(r"\(byte (\d+)\)")
 
@@ -186,7 +194,7 @@ def read_row(text: bytes) -> TaskRow:
         Malformed: it is none.
     """
     try:
-        if depth_of(text) > _MOST_LEVELS:
+        if is_deep(text):
             raise Malformed(f"is nested in more than {_MOST_LEVELS} levels")
         row = _decode_row(text)
         parts = _decode_parts(text)
@@ -229,19 +237,18 @@ def environments_of(rows: Iterable[TaskRow]) -> set[str]:
     return {part.env for row in rows for part in (row.task, row.verifier) if part is not None}
 
 
-def depth_of(text: bytes) -> int:
-    """Give how deeply JSON is nested, or a smaller bound of it that costs less where it is not deep."""
-    brackets = text.count(b"{") + text.count(b"[")
-    if brackets <= _MOST_LEVELS:
-        return brackets
-    depth = deepest = 0
-    for token in _TOKEN.finditer(text):
-        if token[0] in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif token[0] in b"]}":
-            depth -= 1
-    return deepest
+def is_deep(text: bytes) -> bool:
+    """Whether JSON is nested in too many levels."""
+    if text.count(b"{") + text.count(b"[") <= _MOST_LEVELS:
+        return False
+    steps = array("b", _STRING.sub(b"", text).translate(_TO_STEPS, _NO_BRACKETS))
+    level = 0
+    for start in range(0, len(steps), _STEPS_AT_ONCE):
+        levels = list(accumulate(steps[start : start + _STEPS_AT_ONCE], initial=level))
+        if max(levels) > _MOST_LEVELS:
+            return True
+        level = levels[-1]
+    return False
 
 
 def _digest(row: _Row, parts: _RawRow) -> bytes:
@@ -321,7 +328,7 @@ def _culprit(text: bytes) -> str:
     """Name the row of a broken upload in which its text ends or becomes too deep, or give nothing."""
     depth, index, start, previous = 0, -1, 0, b""
     in_rows = False
-    for token in _TOKEN.finditer(text):
+    for token in islice(_TOKEN.finditer(text), _MOST_TOKENS):
         found = token[0]
         if found in b"[{":
             if depth == 1 and found == b"[" and previous == b'"tasks"':

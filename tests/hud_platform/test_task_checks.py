@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import uuid
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from hud_platform.task_rows import is_deep
 from tests.hud_platform.uploading import (
+    JSON,
     WORD,
     commit,
     export,
@@ -118,6 +123,21 @@ def test_a_body_that_is_no_upload_is_refused(any_platform: PlatformProcess, body
 
     assert reply.status_code == 400
     assert "upload" in reply.json()["detail"]
+
+
+@given(inner=JSON, levels=st.integers(190, 210), text=st.sampled_from(["", "[" * 300, '\\"[{' * 200]))
+def test_levels_are_counted_outside_of_text(inner: Any, levels: int, text: str) -> None:
+    value: Any = [inner, text]
+    for number in range(levels):
+        value = [value] if number % 2 else {text: value, "wide": [[]] * 3}
+
+    assert is_deep(json.dumps(value).encode()) == (_levels(value) > 200)
+
+
+def _levels(value: Any) -> int:
+    if not isinstance(value, dict | list):
+        return 0
+    return 1 + max((_levels(each) for each in (value.values() if isinstance(value, dict) else value)), default=0)
 
 
 def test_a_slug_is_in_an_upload_once(any_platform: PlatformProcess, liberal_environment: str) -> None:
