@@ -58,6 +58,8 @@ _hud_value() {
         TASK) _hud_offer "$(_hud_tasks)" ;;
         IMAGE) _hud_offer "$(_hud_quick docker image ls --filter dangling=false --format '{{.Repository}}:{{.Tag}}')" ;;
         CONTAINER) _hud_offer "$(_hud_quick docker ps --format '{{.Names}}')" ;;
+        RUNTIME) _hud_offer $'hud\nmodal' ;;
+        SCOPE) _hud_offer $'read\nwrite\nadmin' ;;
         SHELL) _hud_offer $'bash\nzsh\nfish' ;;
         TEMPLATE) _hud_offer $'blank\ncoding\nbrowser\ngpu' ;;
     esac
@@ -68,7 +70,7 @@ _hud_node() {
     commands= flags= values= arguments=
     case $1 in
         '')
-            commands='init serve task doctor cleanup completion client version'
+            commands='init serve task deploy sync env build platform login set project doctor cleanup completion client version'
             flags='--version -h --help'
             ;;
         'init')
@@ -103,6 +105,145 @@ _hud_node() {
             flags='-s --source -u --url -a --args --answer --answer-file -o --out --image --container --run-arg --timeout --token --json -h --help'
             values=' -s=SOURCE --source=SOURCE -u=URL --url=URL -a=JSON --args=JSON --answer=TEXT --answer-file=FILE -o=FILE --out=FILE --image=IMAGE --container=CONTAINER --run-arg=FLAG --timeout=SECONDS --token=TEXT '
             arguments='TASK'
+            ;;
+        'deploy')
+            flags='-a --all --name -e --env --env-file --no-env --build-arg --secret --no-cache --project --registry-id --runtime --runtime-config --dry-run -y --yes -v --verbose --json -h --help'
+            values=' --name=NAME -e=NAME=VALUE --env=NAME=VALUE --env-file=FILE --build-arg=NAME=VALUE --secret=SECRET --project=PROJECT --registry-id=ENVIRONMENT --runtime=RUNTIME --runtime-config=FILE '
+            arguments='FOLDER'
+            ;;
+        'sync')
+            commands='tasks env list history rollback'
+            flags='-y --yes --dry-run --json -h --help'
+            ;;
+        'sync tasks')
+            flags='--task --exclude -y --yes --dry-run --check --diff --force --prune --export --watch --link --project --json -h --help'
+            values=' --task=SLUG --exclude=SLUG --export=FILE --project=PROJECT '
+            arguments='TASKSET SOURCE'
+            ;;
+        'sync env')
+            flags='--dry-run -y --yes --json -h --help'
+            arguments='ENVIRONMENT FOLDER'
+            ;;
+        'sync list')
+            flags='--search -q --quiet --json -h --help'
+            values=' --search=TEXT '
+            ;;
+        'sync history')
+            flags='--json -h --help'
+            arguments='TASKSET'
+            ;;
+        'sync rollback')
+            flags='-y --yes --json -h --help'
+            arguments='TASKSET REVISION'
+            ;;
+        'env')
+            commands='list show rollback'
+            flags='-h --help'
+            ;;
+        'env list')
+            flags='-q --quiet --json -h --help'
+            ;;
+        'env show')
+            flags='--json -h --help'
+            arguments='ENVIRONMENT'
+            ;;
+        'env rollback')
+            flags='-y --yes --json -h --help'
+            arguments='ENVIRONMENT VERSION'
+            ;;
+        'build')
+            commands='list logs cancel'
+            flags='-h --help'
+            ;;
+        'build list')
+            flags='--env -n --limit -q --quiet --json -h --help'
+            values=' --env=ENVIRONMENT -n=NUMBER --limit=NUMBER '
+            ;;
+        'build logs')
+            flags='--follow --no-follow --json -h --help'
+            arguments='BUILD'
+            ;;
+        'build cancel')
+            flags='--json -h --help'
+            arguments='BUILD'
+            ;;
+        'platform')
+            commands='up down status logs backup restore gc key'
+            flags='-h --help'
+            ;;
+        'platform up')
+            flags='-p --port --host --data -d --detach --no-settings --url --database --blobs --registry --builds --build-timeout --build-memory --upload-limit --log-limit --free-disk --json -h --help'
+            values=' -p=PORT --port=PORT --host=HOST --data=FOLDER --url=URL --database=URL --blobs=URL --registry=HOST/PREFIX --builds=NUMBER --build-timeout=SECONDS --build-memory=MB --upload-limit=MB --log-limit=MB --free-disk=MB '
+            ;;
+        'platform down')
+            flags='--data --timeout --json -h --help'
+            values=' --data=FOLDER --timeout=SECONDS '
+            ;;
+        'platform status')
+            flags='--data --json -h --help'
+            values=' --data=FOLDER '
+            ;;
+        'platform logs')
+            flags='--data -n --lines -f --follow --json -h --help'
+            values=' --data=FOLDER -n=NUMBER --lines=NUMBER '
+            ;;
+        'platform backup')
+            flags='--data --json -h --help'
+            values=' --data=FOLDER '
+            arguments='FILE'
+            ;;
+        'platform restore')
+            flags='--data -f --force --json -h --help'
+            values=' --data=FOLDER '
+            arguments='FILE'
+            ;;
+        'platform gc')
+            flags='--data --dry-run --json -h --help'
+            values=' --data=FOLDER '
+            ;;
+        'platform key')
+            commands='create list revoke'
+            flags='-h --help'
+            ;;
+        'platform key create')
+            flags='--scope --data --json -h --help'
+            values=' --scope=SCOPE --data=FOLDER '
+            arguments='NAME'
+            ;;
+        'platform key list')
+            flags='--data --all --json -h --help'
+            values=' --data=FOLDER '
+            ;;
+        'platform key revoke')
+            flags='--data --json -h --help'
+            values=' --data=FOLDER '
+            arguments='ID|NAME|PREFIX'
+            ;;
+        'login')
+            flags='--url --no-browser -q --quiet --json -h --help'
+            values=' --url=URL '
+            ;;
+        'set')
+            flags='--json -h --help'
+            arguments='KEY=VALUE'
+            ;;
+        'project')
+            commands='list create use'
+            flags='-h --help'
+            ;;
+        'project list')
+            flags='-C --directory -q --quiet --json -h --help'
+            values=' -C=FOLDER --directory=FOLDER '
+            ;;
+        'project create')
+            flags='-d --description -q --quiet --json -h --help'
+            values=' -d=TEXT --description=TEXT '
+            arguments='NAME'
+            ;;
+        'project use')
+            flags='-C --directory -q --quiet --json -h --help'
+            values=' -C=FOLDER --directory=FOLDER '
+            arguments='PROJECT'
             ;;
         'doctor')
             flags='--json -h --help'

@@ -40,19 +40,30 @@ def page(text: str) -> str:
 
 
 def _help(node: Node, command: Any) -> str:
-    words = [f"[{word}]" for word in node.arguments]  # of the workstation's commands none is required
+    given = [item for item in command.params if item.param_type_name == "argument"]
+    words = [
+        word if item.required else f"[{word}{'...' if item.nargs == -1 else ''}]"
+        for word, item in zip(node.arguments, given, strict=True)
+    ]
+    options = [item for item in command.params if item.param_type_name == "option"]
     rows = [
-        (", ".join(flag.names) + ("" if flag.value is None else f" {flag.value}"), flag.help)
-        for flag in node.flags[:-1]
+        (", ".join(flag.names) + ("" if flag.value is None else f" {flag.value}"), flag.help + _extra(option))
+        for flag, option in zip(node.flags, options, strict=False)  # the last flag is --help
     ]
-    arguments = [
-        (word, str(parameter.help))
-        for word, parameter in zip(
-            node.arguments, (item for item in command.params if item.param_type_name == "argument"), strict=True
-        )
-    ]
+    arguments = [(word, str(item.help)) for word, item in zip(node.arguments, given, strict=True)]
     line = " ".join(["Usage: hud", *node.path, "[OPTIONS]", *words])
     return explained(line, inspect.cleandoc(command.help), arguments=arguments, options=rows, width=_WIDTH)
+
+
+def _extra(option: Any) -> str:
+    """Give what --help says of an option beside its line: the variable it may come from, and its default."""
+    parts = [] if option.envvar is None else [f"env var: {option.envvar}"]
+    default = option.default
+    if option.is_flag:
+        default = option.opts[0] if option.secondary_opts and default else None
+    if option.show_default and default is not None and not option.multiple:
+        parts.append(f"default: {default:g}" if isinstance(default, float) else f"default: {default}")
+    return f" [{'; '.join(parts)}]" if parts else ""
 
 
 def main() -> None:

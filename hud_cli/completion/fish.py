@@ -19,7 +19,7 @@ function __hud_at
             break
         end
         set -a path $word
-        if not contains -- $path[1] __GROUPS__; or test (count $path) -eq 2
+        if not contains -- "$path" __GROUPS__
             break
         end
     end
@@ -95,7 +95,7 @@ _ACTIONS = {
 
 def script(nodes: Sequence[Node]) -> str:
     """Write the script for these commands."""
-    groups = " ".join(node.path[0] for node in nodes if node.commands and node.path)
+    groups = " ".join(_quoted(" ".join(node.path)) for node in nodes if node.commands and node.path)
     return _HEAD.replace("__GROUPS__", groups) + "".join(line + "\n" for node in nodes for line in _lines(node))
 
 

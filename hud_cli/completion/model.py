@@ -45,7 +45,12 @@ class Node:
     commands: tuple[tuple[str, str], ...]
 
 
-CHOICES = {"SHELL": ("bash", "zsh", "fish"), "TEMPLATE": ("blank", "coding", "browser", "gpu")}
+CHOICES = {
+    "RUNTIME": ("hud", "modal"),
+    "SCOPE": ("read", "write", "admin"),
+    "SHELL": ("bash", "zsh", "fish"),
+    "TEMPLATE": ("blank", "coding", "browser", "gpu"),
+}
 """Values that are known beforehand. FILE, FOLDER, SOURCE and TARGET are looked up on disk, TASK in the source or
 container at hand, IMAGE and CONTAINER on the Docker engine; any other word stands for free text."""
 
@@ -76,7 +81,8 @@ def _node(path: tuple[str, ...], command: Any) -> Node:
 
 def _flag(option: Any) -> Flag:
     value = None if option.is_flag else str(option.metavar or "TEXT")
-    return Flag(tuple(_in_order(option.opts)), str(option.help or ""), value, bool(option.multiple))
+    names = (*_in_order(option.opts), *_in_order(option.secondary_opts))
+    return Flag(names, str(option.help or ""), value, bool(option.multiple))
 
 
 def _in_order(names: list[str]) -> Iterator[str]:

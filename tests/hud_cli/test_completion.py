@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import pexpect  # type: ignore[import-untyped]
 import pytest
 
+from hud.platform.records import Scope
 from hud_cli import init
 from hud_cli.completion import FILE_NAMES, Shell, script
 from hud_cli.completion.model import CHOICES, nodes
@@ -85,6 +87,12 @@ CASES = [
     ("hud task start --sou", {"--source"}),
     ("hud serve --w", {"--watch"}),
     ("hud serve e", {"env.py"}),
+    ("hud deploy --env-file e", {"env.py"}),
+    ("hud deploy --runtime ", {"hud", "modal"}),
+    ("hud platform key cr", {"create"}),
+    ("hud platform key create --sc", {"--scope"}),
+    ("hud platform key create --scope ", {"read", "write", "admin"}),
+    ("hud sync tasks my-taskset t", {"tasks.py"}),
 ]
 
 
@@ -97,6 +105,7 @@ def test_the_shipped_files_are_what_the_tree_gives(shell: Shell) -> None:
 def test_known_values_are_the_real_ones() -> None:
     assert set(CHOICES["TEMPLATE"]) == set(init.templates())
     assert CHOICES["SHELL"] == tuple(shell.value for shell in Shell)
+    assert CHOICES["SCOPE"] == get_args(Scope)
 
 
 def test_every_option_of_every_command_is_in_every_script() -> None:
