@@ -25,6 +25,9 @@ _NUMBERED = re.compile(r"#(\d+) (.*)", re.DOTALL)
 _OUTPUT = re.compile(r"\d+\.\d+ ?(.*)", re.DOTALL)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _ENDED = re.compile(r"(?:CACHED|CANCELED|DONE(?: \d+\.\d+s)?|ERROR.*)", re.DOTALL)
+_COMMAND_AGAIN = re.compile(
+    r"(?:executor failed running \[.*\]|process \".*\" did not complete successfully): (?=exit code: \d+$)", re.DOTALL
+)
 
 
 class Lines:
@@ -115,17 +118,18 @@ class Progress:
         if step is None:
             if _DIGEST.fullmatch(said):
                 return None
-            step = self._steps[number] = _short(said)
-            return ProgressLine(step, said, "step")
+            step = self._steps[number] = _name(said)
+            return ProgressLine(step, step, "step")
         output = _OUTPUT.match(said)
         if output is not None:
             text = output[1].rstrip()
             self._note(step, text)
             return ProgressLine(step, text, "output") if text else None
-        if said == "..." or _short(said) == step or _DIGEST.fullmatch(said):
+        if said == "..." or _name(said) == step or _DIGEST.fullmatch(said):
             return None  # a step is named again when it goes on after another's lines
         if _ENDED.fullmatch(said):
             if said.startswith("ERROR"):
+                said = _COMMAND_AGAIN.sub("", said)
                 self.failed_step, self.error = step, said.removeprefix("ERROR").lstrip(": ")
             return ProgressLine(step, said, "step")
         return ProgressLine(step, said.rstrip(), "output")
@@ -146,5 +150,7 @@ class Progress:
         return [line for line in self._last.get(step, ()) if line]
 
 
-def _short(name: str) -> str:
+def _name(said: str) -> str:
+    """Give a step's name: on one line, without the indents of its continuation lines, cut short where it is long."""
+    name = " ".join(said.split())
     return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"

@@ -64,6 +64,31 @@ def test_a_failed_step_is_known_with_its_last_lines() -> None:
     assert len(progress.last_lines(progress.failed_step)) < 20
 
 
+def test_a_step_is_named_on_one_line_and_cut_short_where_it_is_long() -> None:
+    begun, again = parsed("#5 [2/4] RUN make     && make  install", "#5 [2/4] RUN make && make install", "#5 CACHED")
+    assert (begun.step, begun.text) == ("[2/4] RUN make && make install",) * 2
+    assert (again.step, again.text) == (begun.step, "CACHED")
+    begun, ended = parsed("#5 [2/4] RUN " + "x" * 500, "#5 DONE 1.0s")
+    assert begun.step == begun.text == ended.step
+    assert begun.text.endswith("x…")
+    assert len(begun.text) == 200
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "ERROR: executor failed running [/bin/sh -c echo ]: no; exit 3]: exit code: 3",
+        'ERROR: process "/bin/sh -c false" did not complete successfully: exit code: 3',
+        "ERROR: exit code: 3",
+    ],
+)
+def test_an_error_does_not_repeat_the_command(said: str) -> None:
+    progress = Progress()
+    progress.read("#7 [2/2] RUN false")
+    assert progress.read(f"#7 {said}") == ProgressLine("[2/2] RUN false", "ERROR: exit code: 3", "step")
+    assert progress.error == "exit code: 3"
+
+
 def test_a_carriage_return_begins_its_line_again() -> None:
     assert Lines(Masker()).feed(b"#5 1.0 10%\r#5 1.0 50%\r#5 1.0 100%\r\n") == ["#5 1.0 100%"]
 
