@@ -13,7 +13,7 @@ from hud_cli import output
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["own_variables", "pairs", "runtime_config", "secrets", "variables"]
+__all__ = ["agreed_variables", "file_variables", "own_variables", "pairs", "runtime_config", "secrets"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_HINT = "--secret id=NAME,env=VARIABLE or --secret id=NAME,src=FILE"
@@ -86,32 +86,15 @@ def runtime_config(file: Path) -> dict[str, Any]:
     return RuntimeConfig.from_dict(document).to_dict()
 
 
-def variables(
-    folder: Path, *, given: list[str], file: Path | None, no_file: bool, is_first: bool, as_json: bool
-) -> dict[str, str]:
-    """Give the environment variables to send: those of the command line over those of a file.
-
-    A file that nobody named is sent on the first deploy alone, and only after somebody at a terminal agreed: what lies
-    in `.env` is often meant for this machine. Later deploys keep what the platform has.
+def file_variables(file: Path) -> dict[str, str]:
+    """Read the file of `--env-file`.
 
     Raises:
-        UsageError: there is a `.env`, this is the first deploy, and nobody can be asked.
+        HudError: it is not there, or a line of it is no variable.
     """
     from hud.context import read_env_file
 
-    found: dict[str, str] = {}
-    if file is not None:
-        found = read_env_file(file)
-    elif is_first and not no_file and (known := own_variables(folder)):
-        own, names = folder / ".env", ", ".join(known)
-        if as_json or not output.is_interactive():
-            raise UsageError(
-                f"{own} has variables ({names}), and nobody can be asked whether to send them",
-                hint=f"--env-file {own} sends them, --no-env does not",
-            )
-        if _agreed(f"Send {names} of {own} as variables of the environment? [y/N] "):
-            found = known
-    return {**found, **pairs("--env", given)}
+    return read_env_file(file)
 
 
 def own_variables(folder: Path) -> dict[str, str]:
@@ -128,6 +111,24 @@ def own_variables(folder: Path) -> dict[str, str]:
         return {}
     ours = {"HUD_API_KEY", "HUD_DEFAULT_PROJECT", *ADDRESSES}
     return {name: value for name, value in read_env_file(own).items() if name not in ours}
+
+
+def agreed_variables(folder: Path, *, as_json: bool) -> dict[str, str]:
+    """Give the variables of a folder's `.env` if somebody at a terminal agrees: it is often meant for this machine.
+
+    Raises:
+        UsageError: there are some, and nobody can be asked.
+    """
+    known = own_variables(folder)
+    if not known:
+        return {}
+    own, names = folder / ".env", ", ".join(known)
+    if as_json or not output.is_interactive():
+        raise UsageError(
+            f"{own} has variables ({names}), and nobody can be asked whether to send them",
+            hint=f"--env-file {own} sends them, --no-env does not",
+        )
+    return known if _agreed(f"Send {names} of {own} as variables of the environment? [y/N] ") else {}
 
 
 def _agreed(question: str) -> bool:

@@ -23,8 +23,8 @@ class Run:
     """What the command line asked for, whichever folder it is done to."""
 
     options: Options
-    variables: list[str]
-    env_file: Path | None
+    variables: dict[str, str]
+    file_variables: dict[str, str] | None
     no_env: bool
     project: str | None
     registry_id: str | None
@@ -38,7 +38,7 @@ class Run:
         deploy_report.show_problems(plan)
         document = deploy_report.plan_document(
             plan,
-            variables=sorted({**self._file_variables(), **deploy_options.pairs("--env", self.variables)}),
+            variables=sorted({**(self.file_variables or {}), **self.variables}),
             options=self.options,
         )
         if not self.as_json:
@@ -71,27 +71,18 @@ class Run:
                 raise deployment.failure(ended)
             return deploy_report.document(ended, web_url=platform.settings.web_url)
 
-    def _file_variables(self) -> dict[str, str]:
-        from hud.context import read_env_file
-
-        return {} if self.env_file is None else read_env_file(self.env_file)
-
     def _tell_of_question(self, plan: Plan) -> None:
         is_first = self.registry_id is None and link.read(plan.folder).registry_id is None
-        if not is_first or self.no_env or self.env_file is not None:
+        if not is_first or self.no_env or self.file_variables is not None:
             return
         if own := deploy_options.own_variables(plan.folder):
             output.note(f"A deploy would ask whether to send {', '.join(own)} of {plan.folder / '.env'}.")
 
     def _variables(self, plan: Plan, target: Target) -> dict[str, str]:
-        return deploy_options.variables(
-            plan.folder,
-            given=self.variables,
-            file=self.env_file,
-            no_file=self.no_env,
-            is_first=target.is_first,
-            as_json=self.as_json,
-        )
+        found = self.file_variables
+        if found is None and target.is_first and not self.no_env:
+            found = deploy_options.agreed_variables(plan.folder, as_json=self.as_json)
+        return {**(found or {}), **self.variables}
 
     def _confirm_new_name(self, plan: Plan, target: Target) -> None:
         """Ask before a folder that deployed to one environment makes another, whose name may be a slip."""
