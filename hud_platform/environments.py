@@ -16,6 +16,7 @@ from hud.errors import NotFoundError, UsageError
 from hud.names import normalise
 from hud.platform.records import EnvironmentRecord, LatestBuild, Manifest, VersionRecord
 from hud_platform import ids
+from hud_platform.compact import compact
 from hud_platform.pages import Listing
 from hud_platform.tables import environment_variables, environments, versions
 from hud_platform.times import now, stamp
@@ -259,21 +260,21 @@ async def list_records(
 _RECORD_BY_ID = _records().where(environments.c.id == bindparam("environment_id"))
 
 
-async def read_record(reader: Reader, environment_id: str) -> EnvironmentRecord:
-    """Give one environment.
+async def read_record(reader: Reader, environment_id: str) -> dict[str, Any]:
+    """Give one environment's record as it travels.
 
     Raises:
         NotFoundError: There is none of that id.
     """
     wanted = {"environment_id": ids.parse(environment_id, "environment")}
-    record = await reader.made(_RECORD_BY_ID, wanted, _record_or_none)
+    record = await reader.made(_RECORD_BY_ID, wanted, _travelling)
     if record is None:
         raise _unknown(environment_id)
     return record
 
 
-def _record_or_none(row: Row[Any] | None) -> EnvironmentRecord | None:
-    return None if row is None else _record(row)
+def _travelling(row: Row[Any] | None) -> dict[str, Any] | None:
+    return None if row is None else compact(_record(row))
 
 
 def _record(row: Row[Any]) -> EnvironmentRecord:

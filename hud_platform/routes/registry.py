@@ -41,7 +41,7 @@ async def list_environments(
 @get("/v2/registry/{environment_id:str}")
 async def read_environment(backend: Backend, environment_id: str) -> dict[str, Any]:
     """One environment."""
-    return compact(await environments.read_record(backend.reader, environment_id))
+    return await environments.read_record(backend.reader, environment_id)
 
 
 @get("/v2/registry/{environment_id:str}/versions")

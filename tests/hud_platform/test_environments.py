@@ -108,7 +108,7 @@ async def test_pa_03_ids_are_read_in_both_forms(backend: Backend) -> None:
     async with backend.database.begin() as connection:
         row = await environments.find_or_create(connection, await projects.resolve(connection, None), "x")
     for text in (str(row.id), row.id.hex, row.id.hex.upper()):
-        assert (await environments.read_record(backend.reader, text)).id == str(row.id)
+        assert (await environments.read_record(backend.reader, text))["id"] == str(row.id)
     for text in (str(uuid.uuid4()), "x", "../../etc"):
         with pytest.raises(NotFoundError, match="no environment has the id"):
             await environments.read_record(backend.reader, text)
