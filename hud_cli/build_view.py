@@ -24,6 +24,7 @@ _CONTROL = re.compile(
     r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
 _KEPT_LINES = 20
+_SPINNER_COLUMNS = 4
 
 
 class BuildView:
@@ -55,9 +56,7 @@ class BuildView:
     def show(self, frame: BuildFrame) -> None:
         """Show one frame."""
         if frame.type == "log" and frame.message:
-            step = None if frame.step is None else shown(frame.step)
-            for line in frame.message.rstrip().split("\n"):
-                self._line(shown(line), step)
+            self._log(frame, [shown(line) for line in frame.message.rstrip().split("\n")])
         elif frame.type in ("status", "complete") and frame.message:
             message = shown(frame.message)
             self._say(self._painted(message, "bold"))
@@ -69,38 +68,46 @@ class BuildView:
         elif frame.type == "error" and frame.error:
             self._say(self._painted(shown(frame.error), "red"))
 
-    def _line(self, line: str, step: str | None) -> None:
-        if not step:
-            # The public service sends what BuildKit prints, numbers and all.
-            if self._shows_output or line.startswith("#"):
-                self._say(line)
+    def _log(self, frame: BuildFrame, lines: list[str]) -> None:
+        if not frame.step:
+            # Without numbers it is the public service's log, all there is to see; of ours the end of a step that
+            # failed, which was shown by then.
+            if self._shows_output or frame.seq is None:
+                for line in lines:
+                    self._say(line)
             return
+        step = shown(frame.step)
         if step != self._step:
             self._step = step
             self._working(step)
             if not self._is_live:
                 self._say(step)
-        if line.startswith(step.removesuffix("…")):  # the step itself, which is cut short where it is long
-            return
-        if line in ("CACHED", "CANCELED") or _DONE.fullmatch(line) or line.startswith("ERROR"):
-            self._ended(step, line)
-        elif self._shows_output:
-            self._say(f"  {line}")
+        if lines[0] == step:  # a step begins with its name
+            del lines[0]
+        how = lines.pop() if frame.ended and lines else None
+        if self._shows_output:
+            for line in lines:
+                self._say(f"  {line}")
         else:
-            self._last.setdefault(step, deque(maxlen=_KEPT_LINES)).append(line)
+            self._last.setdefault(step, deque(maxlen=_KEPT_LINES)).extend(lines)
+        if how is not None:
+            self._ended(step, how)
 
     def _ended(self, step: str, how: str) -> None:
         last = self._last.pop(step, ())
         if not self._is_live:
             self._say(f"  {how}")
             return
-        done = _DONE.fullmatch(how)
-        took = (done[1] or "") if done else how.lower() if how == "CACHED" else how
         if how.startswith("ERROR"):
             for line in last:
                 self._say(f"  {line}")
-        mark = output.painted("✗", "red") if how.startswith("ERROR") else output.painted("✓", "green")
-        self._say(f"{mark} {step}  {output.painted(took, 'dim')}".rstrip())
+            self._say(f"{output.painted('✗', 'red')} {step}")
+            self._say(f"  {output.painted(how, 'red')}")
+            return
+        done = _DONE.fullmatch(how)
+        took = (done[1] or "") if done else how.lower()
+        name = _cut(step, output.width() - len(took) - _SPINNER_COLUMNS)
+        self._say(f"{output.painted('✓', 'green')} {name}  {output.painted(took, 'dim')}".rstrip())
 
     def _painted(self, text: str, style: str) -> str:
         return output.painted(text, style, stream=self._stream)
@@ -111,9 +118,9 @@ class BuildView:
         if self._status is None:
             self._status = output.console().status("")
             self._status.start()
-        from rich.markup import escape
+        from rich.text import Text
 
-        self._status.update(escape(what[: max(output.width() - 4, 20)]))
+        self._status.update(Text(_cut(what, output.width() - _SPINNER_COLUMNS)))
 
     def _say(self, line: str) -> None:
         if self._status is None:
@@ -127,3 +134,7 @@ class BuildView:
 def shown(text: str) -> str:
     """Give text that moves no cursor and rings no bell, whatever a build prints."""
     return _CONTROL.sub("", text)
+
+
+def _cut(text: str, columns: int) -> str:
+    return text if len(text) <= columns else text[: columns - 1] + "…"

@@ -158,6 +158,7 @@ class LogWriter:
         self._step: str | None = None
         self._lines: list[str] = []
         self._characters = 0
+        self._ended = False
         self._begun_ms = 0
         self._timer: asyncio.TimerHandle | None = None
         self._failed: HudError | None = None
@@ -181,13 +182,14 @@ class LogWriter:
         """How many frames there are."""
         return self._log._next_seq
 
-    def line(self, text: str, *, step: str | None = None, kept: bool = False) -> None:
+    def line(self, text: str, *, step: str | None = None, kept: bool = False, ended: bool = False) -> None:
         """Write a line; it is in the file after `BATCH_S`.
 
         Args:
             text: One line, masked.
             step: The step that printed it.
             kept: Whether it goes in although the log is too long.
+            ended: Whether it says how the step ended; it is the last of its frame then, and the frame says so.
 
         Raises:
             HudError: The disk is full; also for lines before this one.
@@ -208,6 +210,9 @@ class LogWriter:
                 self._timer = asyncio.get_running_loop().call_later(BATCH_S, self._flush_later)
         self._lines.append(text)
         self._characters += len(text) + 1
+        if ended:
+            self._ended = True
+            self.flush()
 
     def status(self, message: str) -> None:
         """Write what the platform says for itself, such as `Building the image`."""
@@ -221,8 +226,9 @@ class LogWriter:
         message = "\n".join(self._lines)
         self._lines.clear()
         self._characters = 0
-        step = {} if self._step is None else {"step": self._step}
-        self._log._append("log", **step, message=message, timestamp=self._begun_ms)
+        fields = {name: value for name, value in (("step", self._step), ("ended", self._ended)) if value}
+        self._ended = False
+        self._log._append("log", **fields, message=message, timestamp=self._begun_ms)
 
     def _flush_later(self) -> None:
         self._timer = None

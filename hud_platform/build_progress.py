@@ -84,12 +84,12 @@ class ProgressLine:
     Attributes:
         step: The step it belongs to, such as `[2/4] RUN pip install .`; None for what belongs to none.
         text: What is shown: a step's name at its begin, its output without number and time, how it ended.
-        kind: `step` is a begin or an end, of which there are few; `output` anything else.
+        kind: `begin` or `end` of a step, of which there are few; `output` anything else.
     """
 
     step: str | None
     text: str
-    kind: Literal["step", "output"]
+    kind: Literal["begin", "output", "end"]
 
 
 class Progress:
@@ -119,7 +119,7 @@ class Progress:
             if _DIGEST.fullmatch(said):
                 return None
             step = self._steps[number] = _name(said)
-            return ProgressLine(step, step, "step")
+            return ProgressLine(step, step, "begin")
         output = _OUTPUT.match(said)
         if output is not None:
             text = output[1].rstrip()
@@ -131,7 +131,7 @@ class Progress:
             if said.startswith("ERROR"):
                 said = _COMMAND_AGAIN.sub("", said)
                 self.failed_step, self.error = step, said.removeprefix("ERROR").lstrip(": ")
-            return ProgressLine(step, said, "step")
+            return ProgressLine(step, said, "end")
         return ProgressLine(step, said.rstrip(), "output")
 
     def _unnumbered(self, line: str) -> ProgressLine:

@@ -244,7 +244,7 @@ async def follow(child: Child, log: LogWriter, masker: Masker) -> None:
         for line in read:
             said = progress.read(line)
             if said is not None:
-                log.line(said.text, step=said.step, kept=said.kind == "step")
+                log.line(said.text, step=said.step, kept=said.kind != "output", ended=said.kind == "end")
 
     async for chunk in child.chunks():
         write(lines.feed(chunk))

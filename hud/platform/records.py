@@ -254,6 +254,7 @@ class BuildFrame:
         timestamp: Milliseconds since 1970; some services send an ISO string (PA-38).
         seq: The frame's place in the log, from 0; what a reader passes as `cursor` to go on after it (extension).
         step: The build step that printed it, such as `[2/4] RUN pip install .` (extension).
+        ended: Whether the last line of `message` says how the step ended, such as `DONE 1.2s` (extension).
     """
 
     type: str
@@ -264,6 +265,7 @@ class BuildFrame:
     timestamp: int | float | str | None = None
     seq: int | None = None
     step: str | None = None
+    ended: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

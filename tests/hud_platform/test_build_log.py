@@ -58,6 +58,17 @@ async def test_lines_of_one_step_travel_together_and_others_do_not(log: BuildLog
     assert written[1]["message"] == "line 0\nline 1\nline 2"
 
 
+async def test_the_end_of_a_step_is_the_last_line_of_its_frame_and_marked(log: BuildLog) -> None:
+    with writer(log) as writing:
+        writing.line("ERROR: a word of the step's own", step="[1/2] RUN a")
+        writing.line("DONE 1.0s", step="[1/2] RUN a", kept=True, ended=True)
+        writing.line("late", step="[1/2] RUN a")
+    assert [(frame["message"].split("\n")[-1], frame.get("ended")) for frame in in_file(log)] == [
+        ("DONE 1.0s", True),
+        ("late", None),
+    ]
+
+
 async def test_pa_13_times_are_whole_milliseconds_and_frames_have_an_end(log: BuildLog) -> None:
     with writer(log) as writing:
         for _ in range(40):

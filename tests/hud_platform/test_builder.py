@@ -46,12 +46,12 @@ def test_plain_progress_becomes_steps_and_their_lines() -> None:
         "#5 DONE 12.0s",
     )
     assert [(line.step, line.text, line.kind) for line in said] == [
-        ("[2/4] RUN make", "[2/4] RUN make", "step"),
+        ("[2/4] RUN make", "[2/4] RUN make", "begin"),
         ("[2/4] RUN make", "compiling", "output"),
-        ("[3/4] COPY . .", "[3/4] COPY . .", "step"),
-        ("[3/4] COPY . .", "CACHED", "step"),
+        ("[3/4] COPY . .", "[3/4] COPY . .", "begin"),
+        ("[3/4] COPY . .", "CACHED", "end"),
         ("[2/4] RUN make", "done in 3 s", "output"),
-        ("[2/4] RUN make", "DONE 12.0s", "step"),
+        ("[2/4] RUN make", "DONE 12.0s", "end"),
     ]
 
 
@@ -85,7 +85,7 @@ def test_a_step_is_named_on_one_line_and_cut_short_where_it_is_long() -> None:
 def test_an_error_does_not_repeat_the_command(said: str) -> None:
     progress = Progress()
     progress.read("#7 [2/2] RUN false")
-    assert progress.read(f"#7 {said}") == ProgressLine("[2/2] RUN false", "ERROR: exit code: 3", "step")
+    assert progress.read(f"#7 {said}") == ProgressLine("[2/2] RUN false", "ERROR: exit code: 3", "end")
     assert progress.error == "exit code: 3"
 
 
@@ -218,6 +218,7 @@ async def test_labels_and_arguments_are_in_the_image(folder: Path, log: BuildLog
 @pytest.mark.docker
 async def test_pa_12_a_secret_is_mounted_and_is_nowhere_else(folder: Path, log: BuildLog, tag: str) -> None:
     loud = "cat /run/secrets/token; base64 < /run/secrets/token; sha256sum /run/secrets/token > /digest"
+    loud += f"; : {tag}"  # or the engine has it from the last time, and prints nothing
     await build(folder, log, tag, f"RUN --mount=type=secret,id=token {loud}\n", secrets={"token": SECRET})
     for place in (docker("save", tag), docker("history", "--no-trunc", tag), log.path.read_bytes()):
         assert SECRET.encode() not in place
