@@ -27,6 +27,7 @@ from hud_platform.app import create_app
 from hud_platform.backend import Backend, open_backend
 from hud_platform.build_workflow import running_builds
 from hud_platform.data_folder import lock, open_folder, refuse_half_restored
+from hud_platform.heap import keep_freed
 from hud_platform.places import completed, remember
 from hud_platform.replies import error_body
 from hud_platform.server_info import ServerInfo
@@ -61,6 +62,7 @@ def serve(config: PlatformConfig, ready: Callable[[ServerInfo, str | None], None
         refuse_half_restored(folder)
         log_to(folder.log)
         _allow_connections()
+        keep_freed()
         with _bound(config) as listener:
             config = replace(completed(config, folder), data=folder.root, port=listener.getsockname()[1])
             with asyncio.Runner(loop_factory=_new_loop) as runner:
