@@ -3,6 +3,9 @@
 Each task is answered by script, once right and once wrong, in two ways: with the commands that an image carries
 (`docker exec … hud task start`, `… grade`), and from Python on `DockerRuntime`, a fresh container for each rollout.
 Where no engine can be had, the same goes through `hud task run` and `SubprocessRuntime`.
+
+Then the same folder goes to a platform of its own: `hud platform up`, `hud deploy`, `hud sync tasks`, `--check`,
+`hud platform down`. It runs on a temporary folder and a free port, and no settings are touched.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +29,7 @@ from hud.eval import Provider
 
 ROOT = Path(__file__).resolve().parent.parent
 HUD = Path(sys.executable).with_name("hud")
+NAME = "quickstart"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +46,21 @@ class Scripted:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where tasks are answered: by a command, and by a runtime."""
+    """Where tasks are answered: by a command, and by a runtime. `builder` builds images, where there is an engine."""
 
     command_name: str
     by_command: Callable[[Task, str], float]
     runtime_name: str
     runtime: Provider
+    builder: Builder | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Builder:
+    """A docker client with BuildKit, and a base image that its engine has."""
+
+    client: str
+    base: str
 
 
 class Failed(Exception):
@@ -60,6 +73,7 @@ def main() -> int:
     try:
         with _scaffold() as folder, _place(folder) as place:
             as_expected = _play(place, _scripted(folder))
+            _deploy_and_sync(folder, place.builder)
     except Failed as failure:
         say(str(failure))
         return 1
@@ -74,9 +88,23 @@ def say(text: str) -> None:
     print(f"quickstart: {text}", file=sys.stderr, flush=True)
 
 
-def _run(command: list[str | Path], *, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
+def _run(
+    command: list[str | Path], *, cwd: Path | None = None, env: dict[str, str] | None = None, apart: bool = False
+) -> str:
+    """Run a command and give what it printed; `apart` from the terminal's signals, which docker takes even if blocked.
+
+    Raises:
+        Failed: it did not end with 0.
+    """
     done = subprocess.run(
-        command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        command,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=apart,
     )
     if done.returncode != 0:
         output = (done.stderr or done.stdout).strip()
@@ -87,9 +115,9 @@ def _run(command: list[str | Path], *, cwd: Path | None = None, env: dict[str, s
 @contextmanager
 def _scaffold() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="hud-quickstart-") as parent:
-        say("hud init my-env")
-        _run([HUD, "init", "my-env", "--template", "blank"], cwd=Path(parent))
-        yield Path(parent) / "my-env"
+        say(f"hud init {NAME}")
+        _run([HUD, "init", NAME, "--template", "blank"], cwd=Path(parent))
+        yield Path(parent) / NAME
 
 
 def _scripted(folder: Path) -> list[Scripted]:
@@ -174,12 +202,13 @@ def _containers(folder: Path) -> Iterator[Place]:
         with _removed([client, "rm", "--force", "--volumes", container]):
             say(f"docker run -d --name {container} {image}")
             with _uninterrupted():  # a client that dies half-way would leave a container that is not there yet
-                _run([client, "run", "--detach", "--name", container, image])
+                _run([client, "run", "--detach", "--name", container, image], apart=True)
             yield Place(
                 command_name="docker exec",
                 by_command=by_command,
                 runtime_name="DockerRuntime",
                 runtime=DockerRuntime(image),
+                builder=Builder(client=client, base=base),
             )
 
 
@@ -189,8 +218,8 @@ def _removed(command: list[str | Path]) -> Iterator[None]:
     try:
         yield
     finally:
-        with _uninterrupted():
-            subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        with _uninterrupted(), suppress(Failed):
+            _run(command, apart=True)
 
 
 @contextmanager
@@ -239,6 +268,67 @@ async def _rewards(runtime: Provider, scripted: list[Scripted], kind: str) -> di
     for run in job.errors:
         raise Failed(f"{run.slug}: {run.trace.error}")
     return {(run.slug, kind): run.reward for run in job.runs}
+
+
+def _deploy_and_sync(folder: Path, builder: Builder | None) -> None:
+    """Take the folder through the four commands of a platform, and say what each gave."""
+    with _platform(folder, builder) as hud:
+        if builder is None:
+            say("no Docker engine: hud deploy is skipped, so the platform has no environment for the rows")
+            refusal = _refused(hud, "sync", "tasks", NAME, "--yes")
+            say(f"hud sync tasks {NAME} --yes: refused, as it has to be: {refusal}")
+            return
+        say(f"hud deploy --build-arg BASE_IMAGE={builder.base}")
+        made = json.loads(hud("deploy", "--build-arg", f"BASE_IMAGE={builder.base}", "--json"))
+        tasks = ", ".join(made["tasks"])
+        say(f"    {made['name']}, version {made['version']}, {made['digest'][:19]}; it answered: {tasks}")
+        say(f"hud sync tasks {NAME} --yes")
+        synced = json.loads(hud("sync", "tasks", NAME, "--yes", "--json"))
+        say(f"    {synced['tasks_created']} rows created, revision {synced['revision']}")
+        say(f"hud sync tasks {NAME} --check")
+        say(f"    {json.loads(hud('sync', 'tasks', NAME, '--check', '--json'))['status'].replace('_', ' ')}")
+
+
+@contextmanager
+def _platform(folder: Path, builder: Builder | None) -> Iterator[Callable[..., str]]:
+    """Run a platform beside the folder, and give `hud` as somebody who has a key of it and no settings of his own."""
+    data, home = folder.parent / "platform", folder.parent / "home"
+    home.mkdir()
+    env = {name: value for name, value in os.environ.items() if not name.startswith("HUD_")}
+    env |= {"HOME": str(home), "DOCKER_CONFIG": os.environ.get("DOCKER_CONFIG") or str(Path.home() / ".docker")}
+    if builder is not None:  # where the platform finds it, too
+        env["PATH"] = os.pathsep.join([str(Path(builder.client).parent), env.get("PATH", os.defpath)])
+
+    def hud(*words: str) -> str:
+        return _run([HUD, *words], cwd=folder, env=env)
+
+    with _removed([HUD, "platform", "down", "--data", data]):
+        say("hud platform up --detach --port 0 --data … --no-settings")
+        up = json.loads(hud("platform", "up", "--detach", "--port=0", f"--data={data}", "--no-settings", "--json"))
+        say(f"    ready at {up['url']}")
+        env |= {"HUD_API_URL": up["url"], "HUD_API_KEY": up["key"]}
+        try:
+            yield hud
+        finally:
+            if builder is not None:
+                _remove_images(hud, builder)
+        say("hud platform down")
+
+
+def _remove_images(hud: Callable[..., str], builder: Builder) -> None:
+    """Remove what was built on the platform, also by a deploy that was interrupted."""
+    with _uninterrupted(), suppress(Failed):
+        images = [f"hud/{NAME}:{build}" for build in hud("build", "list", "--quiet").split()]
+        _run([builder.client, "image", "rm", "--force", *images], apart=True)
+
+
+def _refused(hud: Callable[..., str], *words: str) -> str:
+    """Give the line in which a command says why it does not do what it was asked for."""
+    try:
+        hud(*words)
+    except Failed as failure:
+        return next((line for line in str(failure).splitlines() if line.startswith("Error: ")), str(failure))
+    raise Failed(f"hud {' '.join(words)} was to be refused")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests import bench
@@ -19,9 +21,20 @@ def rewards(table: str) -> list[list[str]]:
     return [line.split() for line in table.splitlines()[1:]]
 
 
+def platform_of(said: str) -> str:
+    """Give the address of the platform that a quickstart told of."""
+    found = re.search(r"ready at (http://\S+)", said)
+    assert found is not None, said
+    return found[1]
+
+
 def left_on_engine() -> str:
     client = bench.require_docker()
-    filters = (("image", "ls", "--filter", "reference=hud-quickstart"), ("ps", "--all", "--filter", "name=hud-quick"))
+    filters = (
+        ("image", "ls", "--filter", "reference=hud-quickstart"),
+        ("image", "ls", "--filter", "reference=hud/quickstart"),
+        ("ps", "--all", "--filter", "name=hud-quick"),
+    )
     return "".join(subprocess.check_output([client, *words, "--quiet"], text=True) for words in filters)
 
 
@@ -42,8 +55,17 @@ def test_rewards_come_out_of_containers_and_nothing_is_left(tmp_path: Path) -> N
         ("right", "1.0", "1.0"),
         ("wrong", "0.0", "0.0"),
     }
+    for step in (
+        "quickstart, version 1, sha256:",
+        "5 rows created, revision 1",
+        "    up to date\n",
+        "hud platform down",
+    ):
+        assert step in done.stderr
     assert left_on_engine() == ""
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(platform_of(done.stderr))
 
 
 @pytest.mark.slow
@@ -56,13 +78,23 @@ def test_without_an_engine_it_runs_in_processes_and_says_so(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert "no Docker engine: running on SubprocessRuntime instead" in done.stderr
     assert {tuple(row[1:]) for row in rewards(done.stdout)} == {("right", "1.0", "1.0"), ("wrong", "0.0", "0.0")}
+    assert "no Docker engine: hud deploy is skipped" in done.stderr
+    assert "refused, as it has to be: Error: " in done.stderr
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(platform_of(done.stderr))
 
 
 @pytest.mark.docker
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("stage", ["docker build", "docker run", "tasks, each with", "the same on DockerRuntime"])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        *("docker build", "docker run", "tasks, each with", "the same on DockerRuntime"),
+        *("hud platform up", "hud deploy", "hud sync tasks"),
+    ],
+)
 def test_ctrl_c_at_each_stage_leaves_nothing(stage: str, tmp_path: Path) -> None:
     bench.base_image()
     running = subprocess.Popen(
