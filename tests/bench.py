@@ -72,29 +72,25 @@ def _peer() -> tuple[str | None, str]:
 
 
 @functools.cache
-def _postgresql() -> tuple[str | None, str]:
-    return _script("postgresql", *([] if in_ci() else ["--present"]), timeout_s=600)
+def _part(name: str) -> tuple[str | None, str]:
+    return _script("bench-part", name, *([] if in_ci() else ["--present"]), timeout_s=600)
 
 
-def require_postgresql() -> Path:
-    """Give the folder of PostgreSQL's programs, `initdb` among them."""
-    programs, said = _postgresql()
-    if programs is None:
+def _required(name: str) -> str:
+    path, said = _part(name)
+    if path is None:
         missing(said)
-    return Path(programs)
-
-
-@functools.cache
-def _browser() -> tuple[str | None, str]:
-    return _script("browser", *([] if in_ci() else ["--present"]), timeout_s=600)
+    return path
 
 
 def require_browser() -> str:
     """Give the path of a Chromium, for Playwright's `executable_path`."""
-    path, said = _browser()
-    if path is None:
-        missing(said)
-    return path
+    return _required("browser")
+
+
+def require_registry() -> str:
+    """Give the path of `docker-registry`, which serves an OCI registry."""
+    return _required("registry")
 
 
 def require_docker() -> str:
@@ -126,13 +122,13 @@ def require_peer() -> Path:
 
 
 @functools.cache
-def _postgres() -> tuple[str | None, str]:
-    return postgres_server.start()
+def _postgres(programs: Path) -> tuple[str | None, str]:
+    return postgres_server.start(programs)
 
 
 def require_postgres() -> str:
     """Give the address of an empty database on a PostgreSQL server that lives as long as this process."""
-    address, said = _postgres()
+    address, said = _postgres(Path(_required("postgresql")).resolve().parent)
     if address is None:
         missing(said)
     import psycopg

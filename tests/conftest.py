@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests import bench, stand_in
-from tests import postgresql as postgresql_server
 from tests.platform_process import PlatformProcess
 
 
@@ -76,13 +75,6 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlatformProce
     process = PlatformProcess(data=folder / "data", home=folder / "home")
     yield process.start()
     process.close()
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[postgresql_server.Cluster]:
-    """A PostgreSQL server of the tests' own; `.new_database()` gives the address of an empty database."""
-    with postgresql_server.running(bench.require_postgresql()) as cluster:
-        yield cluster
 
 
 @pytest.fixture

@@ -18,11 +18,8 @@ _LONGEST_START_S = 30
 _LONGEST_STOP_S = 60
 
 
-def start() -> tuple[str | None, str]:
-    """Start one and give its address; None and the reason where that cannot be done."""
-    programs = _programs()
-    if programs is None:
-        return None, "no PostgreSQL; apt-get install --no-install-recommends postgresql"
+def start(programs: Path) -> tuple[str | None, str]:
+    """Start one with the programs of a folder and give its address; None and the reason where that cannot be done."""
     folder = Path(tempfile.mkdtemp(prefix="hud-postgres-"))
     user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
     if user is not None:
@@ -63,13 +60,6 @@ def start() -> tuple[str | None, str]:
             return f"postgresql://hud@127.0.0.1:{port}", ""
         time.sleep(0.1)
     return None, "PostgreSQL does not start"
-
-
-def _programs() -> Path | None:
-    """Give the folder of the newest version's programs."""
-    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
-    found = str(versions[-1]) if versions else shutil.which("initdb")
-    return None if found is None else Path(found).resolve().parent
 
 
 def _stop(server: subprocess.Popen[bytes], folder: Path) -> None:

@@ -11,8 +11,8 @@ from contextlib import suppress
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests import bench
 from tests.platform_process import PlatformProcess
-from tests.postgresql import Cluster
 
 Fresh = Callable[..., PlatformProcess]
 
@@ -133,8 +133,8 @@ def test_it_says_nothing_on_stderr_but_warnings(fresh_platform: Fresh) -> None:
 
 
 @pytest.mark.slow
-def test_on_postgresql_it_is_the_same_platform(fresh_platform: Fresh, postgresql: Cluster) -> None:
-    platform = fresh_platform("--database", postgresql.new_database())
+def test_on_postgresql_it_is_the_same_platform(fresh_platform: Fresh) -> None:
+    platform = fresh_platform("--database", bench.require_postgres())
     project = platform.client.post("/v2/projects", json={"name": "kept"}).json()
     key = platform.mint("read")
     platform.stop(signal.SIGKILL)

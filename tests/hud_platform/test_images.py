@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import time
@@ -15,7 +14,7 @@ import pytest
 from hud_platform import images
 from hud_platform.backend import open_backend
 from hud_platform.config import PlatformConfig
-from tests.bench import missing, require_docker
+from tests.bench import require_docker, require_registry
 from tests.hud_platform.deploying import deploy, files_of, new_name, served, watch
 from tests.platform_process import PlatformProcess
 
@@ -33,9 +32,7 @@ http: {{addr: "127.0.0.1:{port}"}}
 def registry(tmp_path: Path) -> Iterator[str]:
     """The address of an OCI registry on this machine."""
     require_docker()
-    program = shutil.which("docker-registry")
-    if program is None:
-        missing("no docker-registry: apt-get install docker-registry")
+    program = require_registry()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     config = tmp_path / "registry.yml"

@@ -17,6 +17,7 @@ from hud_platform.config import PlatformConfig
 from hud_platform.data_folder import open_folder
 from hud_platform.database import Database, open_database, upgrade
 from hud_platform.tables import metadata
+from tests import bench
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 
@@ -24,7 +25,7 @@ SQLITE, POSTGRESQL = "sqlite", "postgresql"
 @pytest.fixture(params=[SQLITE, pytest.param(POSTGRESQL, marks=pytest.mark.slow)])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
     """An empty database of each kind."""
-    url = request.getfixturevalue("postgresql").new_database() if request.param == POSTGRESQL else None
+    url = bench.require_postgres() if request.param == POSTGRESQL else None
     folder = open_folder(tmp_path / "data")
     opened = open_database(PlatformConfig(data=folder.root, database_url=url), folder)
     yield opened
