@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.platform_process import PlatformProcess
 
 pytestmark = [pytest.mark.peer, pytest.mark.docker, pytest.mark.timeout(300)]
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"env": "my-blank", "id": "count", "args": {"sentence": "Strawberry world", "letter": "r"}},
     {
         "env": "my-blank",
@@ -42,8 +43,18 @@ def folder(scaffold: Callable[[str], Path]) -> Path:
 def theirs_here(theirs: Party, platform: PlatformProcess, folder: Path) -> Callable[..., Done]:
     """Run the public SDK's command in the folder, pointed at this platform by its six variables."""
 
+    return _commands_of(theirs, platform, folder)
+
+
+@pytest.fixture(scope="module")
+def ours_here(ours: Party, platform: PlatformProcess, folder: Path) -> Callable[..., Done]:
+    """Run our command in the same folder, pointed at the same platform."""
+    return _commands_of(ours, platform, folder)
+
+
+def _commands_of(party: Party, platform: PlatformProcess, folder: Path) -> Callable[..., Done]:
     def run(*words: str, cwd: Path = folder) -> Done:
-        return theirs.hud(*words, cwd=cwd, **platform.settings)
+        return party.hud(*words, cwd=cwd, stdin=b"", **platform.settings)
 
     return run
 
@@ -81,6 +92,17 @@ def test_pa_19_what_it_synced_once_it_finds_unchanged(
     first = theirs_here("sync", "tasks", "every/field", "rows.json", "--yes", "--json")
     assert first.code == 0, first.err + first.out
     again = theirs_here("sync", "tasks", "every/field", "rows.json", "--yes")
+    assert "Unchanged: 2" in again.out + again.err
+
+
+def test_what_one_client_synced_the_other_finds_unchanged(
+    deployed: dict[str, object], theirs_here: Callable[..., Done], ours_here: Callable[..., Done]
+) -> None:
+    assert theirs_here("sync", "tasks", "theirs first", "rows.json", "--yes").code == 0
+    checked = ours_here("sync", "tasks", "theirs first", "rows.json", "--check")
+    assert checked.code == 0, checked.err
+    assert ours_here("sync", "tasks", "ours first", "rows.json", "--yes").code == 0
+    again = theirs_here("sync", "tasks", "ours first", "rows.json", "--yes")
     assert "Unchanged: 2" in again.out + again.err
 
 
