@@ -235,7 +235,12 @@ def test_rows_can_be_removed_alone_but_not_with_their_upload(
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("no-id/0", 404), (f"{uuid.uuid4()}/100000", 404), (f"{uuid.uuid4()}/-1", 404)]
+    ("path", "status"),
+    [
+        ("no-id/0", 404),
+        ("50fbf740-37e6-4758-9464-b86b18b51e05/100000", 404),
+        ("50fbf740-37e6-4758-9464-b86b18b51e05/-1", 404),
+    ],
 )
 def test_batches_have_places(any_platform: PlatformProcess, path: str, status: int) -> None:
     assert any_platform.client.put(f"/v2/task-uploads/{path}", content=b"{}").status_code == status
