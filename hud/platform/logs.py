@@ -78,15 +78,19 @@ def follow(
         except _Idle:
             return
         except _Refused as error:
+            if until_now:
+                notice(f"the log cannot be read: {error}")
+                return
             notice(f"the log cannot be followed ({error}); waiting for the build's end")
             wait(platform, build_id, patience_s=patience_s)
             return
         except _Broken as error:
             broken_at = broken_at or time.monotonic()
-            ended = not _is_running(platform, build_id)
-            if (ended and tries) or time.monotonic() - broken_at > patience_s:
+            has_all = until_now or not _is_running(platform, build_id)  # if more comes, it is on the next connection
+            if (has_all and tries) or time.monotonic() - broken_at > patience_s:
                 notice(f"the log broke off: {error}")
-                wait(platform, build_id, patience_s=patience_s)
+                if not until_now:
+                    wait(platform, build_id, patience_s=patience_s)
                 return
             if tries == 1:
                 notice(f"the log broke off ({error}); connecting again")

@@ -15,6 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench import require_docker
+from tests.hud.context.folders import write
+from tests.hud_platform.deploying import new_name
+from tests.hud_platform.deploying import served as served_files
+
 ENV = '''
 import os, sys
 from hud import Environment
@@ -172,6 +177,27 @@ def serve(source: Path, variables: dict[str, str]) -> Iterator[Serve]:
 def served(serve: Serve) -> Served:
     """The environment of the source folder, served."""
     return serve()
+
+
+@pytest.fixture
+def make_environment_folder(tmp_path: Path, wheel: Path) -> Iterator[Callable[..., Path]]:
+    """Write the folder of an environment that serves, under a name of its own; its images are removed at the end.
+
+    `steps=` are further steps of its Dockerfile.
+    """
+    names: list[str] = []
+
+    def write_folder(*, steps: str = "") -> Path:
+        names.append(new_name())
+        files = served_files(wheel, steps=steps)
+        files["env.py"] = files["env.py"].replace(b'"served"', f'"{names[-1]}"'.encode())
+        return write(tmp_path / names[-1], files)
+
+    yield write_folder
+    for name in names:
+        asked = [require_docker(), "images", "--format", "{{.Repository}}:{{.Tag}}", f"hud/{name}"]
+        if images := subprocess.check_output(asked, text=True).split():
+            subprocess.run([require_docker(), "image", "rm", "--force", *images], capture_output=True)
 
 
 def read_until(stream: int, text: bytes, *, timeout_s: float = 15.0) -> bytes:

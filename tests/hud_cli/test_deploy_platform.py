@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pytest
 from tests.bench import base_image, require_docker
 from tests.hud.context.folders import write
 from tests.hud_cli.conftest import Done, Hud, read_until
-from tests.hud_platform.deploying import FROM_BASE, new_name, served
+from tests.hud_platform.deploying import FROM_BASE, new_name
 from tests.platform_process import PlatformProcess
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(180)]
@@ -35,22 +35,8 @@ def _engine() -> None:
 
 
 @pytest.fixture
-def make(tmp_path: Path, wheel: Path) -> Iterator[Source]:
-    """Write the folder of an environment that serves, under a name of its own; its images are removed at the end."""
-    names: list[str] = []
-
-    def write_folder(*, steps: str = "", name: str | None = None) -> Path:
-        files = served(wheel, steps=steps)
-        name = name or new_name()
-        names.append(name)
-        files["env.py"] = files["env.py"].replace(b'"served"', f'"{name}"'.encode())
-        return write(tmp_path / name, files)
-
-    yield write_folder
-    for name in names:
-        asked = [require_docker(), "images", "--format", "{{.Repository}}:{{.Tag}}", f"hud/{name}"]
-        if images := subprocess.check_output(asked, text=True).split():
-            subprocess.run([require_docker(), "image", "rm", "--force", *images], capture_output=True)
+def make(make_environment_folder: Source) -> Source:
+    return make_environment_folder
 
 
 @pytest.fixture
