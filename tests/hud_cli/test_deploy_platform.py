@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -204,6 +205,28 @@ def test_a_job_that_is_ended_in_ci_cancels_its_build(
     assert process.returncode == code
     assert b"The build is cancelled.\n" in err
     assert "STOPPED" in hud("build", "logs", build_of(seen.decode()), **platform.settings).err
+
+
+@pytest.mark.slow
+def test_ctrl_c_during_the_upload_does_not_wait_for_a_platform_that_hangs(
+    fresh_platform: Callable[..., PlatformProcess], make: Source, variables: dict[str, str]
+) -> None:
+    process, folder = fresh_platform(), make()
+    (folder / "big").write_bytes(os.urandom(256 * 2**20))
+    before = sum(path.is_file() for path in (process.data / "blobs").rglob("*"))
+    terminal = on_terminal(folder, variables, process)
+    while sum(path.is_file() for path in (process.data / "blobs").rglob("*")) < before + 4:
+        assert terminal.isalive(), terminal.read()
+    process.process.send_signal(signal.SIGSTOP)
+    try:
+        terminal.sendintr()
+        terminal.expect_exact("Interrupted.")
+        terminal.expect(pexpect.EOF)
+        terminal.close()
+    finally:
+        process.process.send_signal(signal.SIGCONT)
+    assert terminal.exitstatus == 130
+    assert process.client.get("/v2/builds").json()["total"] == 0
 
 
 @pytest.mark.slow
