@@ -66,7 +66,7 @@ def logs(
     from hud.platform import builds
     from hud.platform import logs as build_logs
     from hud.platform.client import Platform
-    from hud_cli.build_view import BuildView
+    from hud_cli.build_view import BuildView, shown
 
     frames: list[dict[str, object]] = []
     with Platform.connect(notice=output.note) as platform:
@@ -82,7 +82,8 @@ def logs(
     if json:
         output.document({"id": build, **_set_fields(status), "log": frames})
     elif not is_running:
-        output.note(f"The build ended: {status.status}{f', {status.error_message}' if status.error_message else ''}")
+        reason = f", {shown(status.error_message)}" if status.error_message else ""
+        output.note(f"The build ended: {shown(status.status)}{reason}")
     return 0 if is_running or status.status == "SUCCEEDED" else 1
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from hud.platform.records import BuildFrame
 
-__all__ = ["BuildView"]
+__all__ = ["BuildView", "shown"]
 
 _DONE = re.compile(r"DONE(?: (\d+\.\d+s))?")
 # Sequences that terminals act on, whole, and then what else they would act on.

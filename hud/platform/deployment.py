@@ -26,6 +26,7 @@ from hud.platform.link import Link, LinkScope
 from hud.platform.logs import wait
 from hud.platform.projects import resolve_project
 from hud.platform.records import BuildRequest, BuildStarted, BuildStatus
+from hud.refusal import readable
 
 __all__ = [
     "Deployment",
@@ -240,7 +241,7 @@ def failure(deployment: Deployment) -> HudError:
     status, build_id = deployment.status, deployment.begun.id
     words = {"FAILED": "failed", "STOPPED": "was cancelled", "TIMED_OUT": "took too long"}
     how = words.get(status.status, f"ended as {status.status}")
-    reason = f": {status.error_message}" if status.error_message else ""
+    reason = f": {readable(status.error_message)}" if status.error_message else ""
     return HudError(f"the build of {deployment.name} {how}{reason}", hint=f"hud build logs {build_id}")
 
 

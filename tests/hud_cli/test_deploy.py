@@ -396,6 +396,15 @@ def test_a_log_cannot_move_the_cursor(deploy: Deploy, public_service: PublicServ
     assert "#1 red1m done\tend\n" in deploy().err
 
 
+def test_an_error_cannot_move_the_cursor(deploy: Deploy, hud: Hud, public_service: PublicService) -> None:
+    public_service.statuses = [{"status": "FAILED", "error_message": "it said \x1b[2J\x07no"}]
+    done = deploy()
+    again = hud("build", "logs", "b-1", **public_service.variables)
+    assert "\x1b" not in done.err + again.err
+    assert "it said" in done.err
+    assert again.err == "The build ended: FAILED, it said no\n"
+
+
 # Several folders
 
 
