@@ -83,24 +83,36 @@ class Run:
             NotAuthorisedError: the key is not accepted any more.
         """
         run = self
-        for _ in _changes(self.source):
-            try:
-                comparison = run._compared()
-                run._show(comparison)
-                if comparison.plan.is_up_to_date:
-                    run._keep(comparison.taskset_id)
-                    if run.as_json:
-                        run._document(comparison, status="up_to_date")
-                else:
-                    reply = run._upload(comparison)
-                    made = TasksetRecord(id=reply.taskset_id, name=comparison.name)
-                    run = replace(run, target=replace(run.target, taskset=made))
-            except NotAuthorisedError:
+        is_syncing = False
+        try:
+            for _ in _changes(self.source):
+                is_syncing = True
+                run = run._synced_again()
+                is_syncing = False
+                output.note(f"Watching {run.source}; Ctrl-C ends it.")
+        except KeyboardInterrupt:  # between two syncs it is how watching ends
+            if is_syncing:
                 raise
-            except HudError as error:
-                output.error(error, as_json=run.as_json)  # on with the next change
-            output.note(f"Watching {run.source}; Ctrl-C ends it.")
         return 0
+
+    def _synced_again(self) -> Run:
+        """Sync once, and give what to go on with: a taskset that was made now is known by its id."""
+        try:
+            comparison = self._compared()
+            self._show(comparison)
+            if comparison.plan.is_up_to_date:
+                self._keep(comparison.taskset_id)
+                if self.as_json:
+                    self._document(comparison, status="up_to_date")
+            else:
+                reply = self._upload(comparison)
+                made = TasksetRecord(id=reply.taskset_id, name=comparison.name)
+                return replace(self, target=replace(self.target, taskset=made))
+        except NotAuthorisedError:
+            raise
+        except HudError as error:
+            output.error(error, as_json=self.as_json)  # on with the next change
+        return self
 
     def _compared(self) -> Comparison:
         # What a source prints while it is imported, or a process that it starts, is no part of the plan.

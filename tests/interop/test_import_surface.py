@@ -40,7 +40,7 @@ LATER = {
     """,
 }
 
-LATER_MODULES = ["hud.agents", "hud.agents.types", "hud.types", "hud.settings", "hud.integrations.harbor"]
+LATER_MODULES = ["hud.agents", "hud.agents.types", "hud.types", "hud.integrations.harbor"]
 
 _PUBLIC_NAMES = (
     "import importlib, json, sys;"
