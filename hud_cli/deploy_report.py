@@ -63,7 +63,7 @@ def show_plan(plan: Plan, document: dict[str, Any]) -> None:
             output.note(f"{title}: {_some(items)}")
 
 
-def document(ended: Deployment, *, web_url: str) -> dict[str, Any]:
+def document(ended: Deployment, *, web_url: str | None) -> dict[str, Any]:
     """Give what came of a deploy."""
     status, plan, sent = ended.status, ended.plan, ended.sent
     manifest = status.manifest
@@ -79,7 +79,7 @@ def document(ended: Deployment, *, web_url: str) -> dict[str, Any]:
         "duration_seconds": status.duration_seconds,
         "tasks": [task.id for task in manifest.tasks] if manifest else [],
         "capabilities": [capability.name for capability in manifest.capabilities] if manifest else [],
-        "url": f"{web_url}/environments/{ended.begun.registry_id}",
+        "url": None if web_url is None else f"{web_url}/environments/{ended.begun.registry_id}",
         "context": {
             "digest": sent.digest,
             "files": plan.files,

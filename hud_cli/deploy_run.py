@@ -69,7 +69,9 @@ class Run:
             ended = deployment.finish(platform, plan, sent, begun)
             if not ended.succeeded:
                 raise deployment.failure(ended)
-            return deploy_report.document(ended, web_url=platform.settings.web_url)
+            # This project's own platform has no page of an environment to lead to.
+            has_pages = "environments" not in platform.extensions
+            return deploy_report.document(ended, web_url=platform.settings.web_url if has_pages else None)
 
     def _tell_of_question(self, plan: Plan) -> None:
         is_first = self.registry_id is None and link.read(plan.folder).registry_id is None

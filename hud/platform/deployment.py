@@ -239,10 +239,10 @@ def finish(platform: Platform, plan: Plan, sent: Sent, begun: BuildStarted) -> D
 def failure(deployment: Deployment) -> HudError:
     """Give the error that a build which did not succeed is."""
     status, build_id = deployment.status, deployment.begun.id
-    words = {"FAILED": "failed", "STOPPED": "was cancelled", "TIMED_OUT": "took too long"}
+    words = {"FAILED": "is not deployed", "STOPPED": "was cancelled", "TIMED_OUT": "took too long"}
     how = words.get(status.status, f"ended as {status.status}")
     reason = f": {readable(status.error_message)}" if status.error_message else ""
-    return HudError(f"the build of {deployment.name} {how}{reason}", hint=f"hud build logs {build_id}")
+    return HudError(f"{deployment.name} {how}{reason}", hint=f"hud build logs {build_id}")
 
 
 def source_revision(folder: Path) -> str | None:

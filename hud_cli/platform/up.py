@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -178,7 +179,9 @@ def _tell(
         output.note("\n~/.hud/.env points to it. Next:\n\n    hud init my-env\n    cd my-env\n    hud deploy")
     elif key is not None:
         output.note(f"\nTo use it:\n\n    hud set HUD_API_URL={info.url} HUD_API_KEY={key}")
-    output.note("\nhud platform down stops it." if detached else "\nCtrl-C stops it.")
+    is_default = Path(info.data) == Path(DEFAULT_DATA).expanduser()
+    down = "hud platform down" if is_default else f"hud platform down --data {shlex.quote(info.data)}"
+    output.note(f"\n{down} stops it." if detached else "\nCtrl-C stops it.")
 
 
 def _checked(url: str | None) -> str | None:

@@ -352,7 +352,7 @@ def test_a_build_that_fails_exits_with_1_and_says_why(deploy: Deploy, public_ser
     assert done.code == 1
     assert json.loads(done.out) == {
         "error": "failure",
-        "message": "the build of Letter_Env failed: step 3 exited with 1",
+        "message": "Letter_Env is not deployed: step 3 exited with 1",
         "suggestion": f"hud build logs {build}",
     }
 

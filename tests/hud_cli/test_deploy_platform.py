@@ -117,7 +117,7 @@ def test_a_step_that_fails_exits_with_1_and_its_last_words(
     done = deploy(folder)
     build = build_of(done.err)
     assert (done.code, done.out) == (1, "")
-    assert f"Error: the build of {folder.name} failed: " in done.err
+    assert f"Error: {folder.name} is not deployed: " in done.err
     assert "the reason is here" in done.err.partition("Error: the build")[0]
     assert done.err.endswith(f"Hint: hud build logs {build}\n")
     assert status(platform, build)["status"] == "FAILED"
