@@ -72,7 +72,7 @@ def test_an_environment_is_built_asked_for_its_tasks_and_registered(
     assert shown["environment"] == f"{folder.name}, version 1"
     assert shown["digest"].startswith("sha256:")
     assert shown["tasks"] == "add"
-    assert f"{platform.url}/environments/" in shown["address"]
+    assert "address" not in shown  # this platform has no page of an environment
     assert "Connected to build logs\nPreparing the context\n" in done.err
     assert done.err.count("\n[2/") == 1
     assert done.err.endswith("Build succeeded\n")
@@ -118,7 +118,7 @@ def test_a_step_that_fails_exits_with_1_and_its_last_words(
     build = build_of(done.err)
     assert (done.code, done.out) == (1, "")
     assert f"Error: {folder.name} is not deployed: " in done.err
-    assert "the reason is here" in done.err.partition("Error: the build")[0]
+    assert "the reason is here" in done.err.partition("Error: ")[0]
     assert done.err.endswith(f"Hint: hud build logs {build}\n")
     assert status(platform, build)["status"] == "FAILED"
 
