@@ -26,8 +26,8 @@ from urllib.parse import urlsplit
 
 from benchmarks.measure import Figure, quick_asked, report, wall_s
 from benchmarks.parts import LOCAL_ENVIRONMENT, ROOT
-from hud_platform.task_checks import Checks
-from hud_platform.task_rows import read_row
+from hud_platform.tasksets.task_checks import Checks
+from hud_platform.tasksets.task_rows import read_row
 
 _ENVIRONMENT = "letter-env"
 _SCHEMA = {

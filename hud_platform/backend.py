@@ -6,20 +6,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from hud_platform import database as databases
-from hud_platform import facts, projects
-from hud_platform.blobs import BlobStore, open_blobs
-from hud_platform.build_log import Logs
+from hud_platform import projects
+from hud_platform.access import facts
+from hud_platform.access.facts import Facts
+from hud_platform.access.keys import Keyring
+from hud_platform.builds.build_log import Logs
 from hud_platform.config import PlatformConfig
-from hud_platform.data_folder import DataFolder, open_folder
-from hud_platform.database import Database, Reader
-from hud_platform.facts import Facts
-from hud_platform.keys import Keyring
-from hud_platform.metrics import Metrics
-from hud_platform.vault import Vault, open_vault
+from hud_platform.contexts.blobs import BlobStore, open_blobs
+from hud_platform.storage import database as databases
+from hud_platform.storage.data_folder import DataFolder, open_folder
+from hud_platform.storage.database import Database, Reader
+from hud_platform.storage.vault import Vault, open_vault
+from hud_platform.web.metrics import Metrics
 
 if TYPE_CHECKING:
-    from hud_platform.build_workflow import Builds
+    from hud_platform.builds.build_workflow import Builds
 
 __all__ = ["Backend", "open_backend"]
 

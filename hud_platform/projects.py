@@ -10,16 +10,16 @@ from sqlalchemy import Row, bindparam, func, select
 from hud.errors import NotFoundError, UsageError
 from hud.names import normalise
 from hud.platform.records import ProjectCapabilities, ProjectRecord
-from hud_platform import ids
-from hud_platform.refusals import Conflict
-from hud_platform.tables import projects
-from hud_platform.times import now
+from hud_platform.storage.tables import projects
+from hud_platform.web import ids
+from hud_platform.web.refusals import Conflict
+from hud_platform.web.times import now
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from hud_platform.database import Reader
-    from hud_platform.keys import Caller
+    from hud_platform.access.keys import Caller
+    from hud_platform.storage.database import Reader
 
 __all__ = ["create", "find_or_make_default", "listed", "read", "record", "resolve"]
 

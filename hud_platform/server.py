@@ -22,16 +22,17 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hud.errors import HudError, UnreachableError
 from hud.version import __version__
-from hud_platform import first_start, server_info
-from hud_platform.app import create_app
+from hud_platform import server_info
+from hud_platform.access import first_start
 from hud_platform.backend import Backend, open_backend
-from hud_platform.build_workflow import running_builds
-from hud_platform.data_folder import lock, open_folder, refuse_half_restored
+from hud_platform.builds.build_workflow import running_builds
 from hud_platform.heap import keep_freed
-from hud_platform.places import completed, remember
-from hud_platform.replies import error_body
 from hud_platform.server_info import ServerInfo
-from hud_platform.traffic import Traffic
+from hud_platform.storage.data_folder import lock, open_folder, refuse_half_restored
+from hud_platform.storage.places import completed, remember
+from hud_platform.web.app import create_app
+from hud_platform.web.replies import error_body
+from hud_platform.web.traffic import Traffic
 
 if TYPE_CHECKING:
     from hud_platform.config import PlatformConfig

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hud import files
 
 if TYPE_CHECKING:
-    from hud_platform.data_folder import DataFolder
+    from hud_platform.storage.data_folder import DataFolder
 
 __all__ = ["ServerInfo", "read", "write"]
 

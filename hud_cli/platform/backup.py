@@ -24,7 +24,7 @@ def backup(
     in the registry.
     """
     require_extra()
-    from hud_platform.backup import back_up
+    from hud_platform.storage.backup import back_up
 
     made = back_up(existing_folder(data), Path(file))
     size_bytes = Path(file).stat().st_size
@@ -43,7 +43,7 @@ def restore(
 ) -> int:
     """Put a backup into a data folder, while no platform runs on it."""
     require_extra()
-    from hud_platform import backup as backups
+    from hud_platform.storage import backup as backups
 
     root = Path(data).expanduser().absolute()
     put_back = backups.restore(Path(file), root, force=force)

@@ -26,8 +26,8 @@ def start(config: PlatformConfig) -> tuple[ServerInfo, str | None]:
     Raises:
         HudError: it ended before; the message is its own.
     """
-    from hud_platform.data_folder import open_folder
     from hud_platform.server_info import ServerInfo
+    from hud_platform.storage.data_folder import open_folder
 
     folder = open_folder(config.data)
     with folder.log.open("ab") as log:

@@ -11,8 +11,8 @@ from hud_cli import output
 from hud_cli.platform.local import DEFAULT_DATA, DataOption, JsonOption, existing_folder, local_config, require_extra
 
 if TYPE_CHECKING:
-    from hud_platform.cleaning import Cleaned
     from hud_platform.config import PlatformConfig
+    from hud_platform.storage.cleaning import Cleaned
 
 __all__ = ["gc"]
 
@@ -45,8 +45,8 @@ def gc(
 
 
 async def _clean(config: PlatformConfig, *, dry_run: bool) -> Cleaned:
-    from hud_platform import cleaning
     from hud_platform.backend import open_backend
+    from hud_platform.storage import cleaning
 
     async with open_backend(config) as backend:
         try:

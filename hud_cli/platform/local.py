@@ -11,8 +11,8 @@ from hud.errors import HudError, NotFoundError
 
 if TYPE_CHECKING:
     from hud_platform.config import PlatformConfig
-    from hud_platform.data_folder import DataFolder
     from hud_platform.server_info import ServerInfo
+    from hud_platform.storage.data_folder import DataFolder
 
 __all__ = ["DEFAULT_DATA", "DataOption", "JsonOption", "existing_folder", "local_config", "require_extra", "running"]
 
@@ -44,7 +44,7 @@ def existing_folder(data: str) -> DataFolder:
     Raises:
         NotFoundError: there is none.
     """
-    from hud_platform.data_folder import DataFolder
+    from hud_platform.storage.data_folder import DataFolder
 
     root = Path(data).expanduser().absolute()
     if not root.is_dir():
@@ -61,7 +61,7 @@ def local_config(folder: DataFolder) -> PlatformConfig:
     import os
 
     from hud_platform.config import PlatformConfig
-    from hud_platform.places import completed
+    from hud_platform.storage.places import completed
 
     variables = (os.environ.get(f"HUD_PLATFORM_{name}_URL") or None for name in ("DATABASE", "BLOBS"))
     database_url, blobs_url = variables
@@ -73,8 +73,8 @@ def running(folder: DataFolder) -> ServerInfo | None:
 
     Its lock is the proof: it goes with the process, where a file with a process id may outlive it.
     """
-    from hud_platform.data_folder import holder
     from hud_platform.server_info import ServerInfo, read
+    from hud_platform.storage.data_folder import holder
 
     pid = holder(folder)
     if pid is None:

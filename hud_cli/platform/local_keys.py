@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hud.platform.client import Platform
     from hud.platform.records import KeyRecord, MintedKey, Scope
     from hud_platform.backend import Backend
-    from hud_platform.data_folder import DataFolder
+    from hud_platform.storage.data_folder import DataFolder
 
 __all__ = ["create", "records", "revoke"]
 
@@ -31,7 +31,7 @@ def create(data: str, *, name: str, scope: Scope) -> MintedKey:
         UsageError: the name cannot be one, or there is no such scope.
     """
     from hud.platform.records import MintedKey
-    from hud_platform import keys
+    from hud_platform.access import keys
 
     keys.check(name, scope)
 
@@ -48,7 +48,7 @@ def records(data: str) -> list[KeyRecord]:
     import msgspec
 
     from hud.platform.records import KeyRecord, Page
-    from hud_platform import keys
+    from hud_platform.access import keys
 
     async def in_database(backend: Backend) -> list[KeyRecord]:
         async with backend.database.connect() as connection:
@@ -95,7 +95,7 @@ def _either(data: str, through_server: Callable[[Platform], T], in_database: Cal
 def _server(folder: DataFolder) -> Iterator[Platform | None]:
     from hud.platform.client import Platform
     from hud.settings import Settings
-    from hud_platform.first_start import stored_admin_key
+    from hud_platform.access.first_start import stored_admin_key
 
     info, key = running(folder), stored_admin_key(folder)
     if info is None or not info.url or key is None:

@@ -42,6 +42,6 @@ def _counts(root: object) -> dict[str, int]:
     """Give how many records there are by kind, as far as an SQLite file in the folder tells."""
     from pathlib import Path
 
-    from hud_platform.counts import counts
+    from hud_platform.storage.counts import counts
 
     return counts(Path(str(root)))

@@ -13,12 +13,13 @@ from litestar.params import Parameter
 
 from hud.errors import NotAuthorisedError, UsageError
 from hud.platform.records import ENDED_STATUSES, BuildRequest, BuildStarted, Cancelled
-from hud_platform import builds, ids
-from hud_platform.access import bearer, require
+from hud_platform.access.access import bearer, require
+from hud_platform.access.keys import Caller
 from hud_platform.backend import Backend
-from hud_platform.compact import compact
-from hud_platform.keys import Caller
-from hud_platform.pages import Listing
+from hud_platform.builds import builds
+from hud_platform.web import ids
+from hud_platform.web.compact import compact
+from hud_platform.web.pages import Listing
 
 __all__ = ["routes"]
 

@@ -10,9 +10,9 @@ from litestar import Request, get, post
 from hud.context import pack
 from hud.context.pack import Blob
 from hud.platform.records import ContextState
-from hud_platform import contexts
 from hud_platform.backend import Backend
-from hud_platform.receiving import receive
+from hud_platform.contexts import contexts
+from hud_platform.contexts.receiving import receive
 
 __all__ = ["routes"]
 

@@ -11,13 +11,13 @@ from msgspec import Struct
 
 from hud.errors import HudError, NotAuthorisedError, UsageError
 from hud.platform.records import DeviceCode, DeviceKey
-from hud_platform import device_login, device_page
-from hud_platform.access import require
+from hud_platform.access import device_login, device_page
+from hud_platform.access.access import require
+from hud_platform.access.keys import is_scope
+from hud_platform.access.rate_limit import RateLimit
 from hud_platform.backend import Backend
-from hud_platform.keys import is_scope
-from hud_platform.rate_limit import RateLimit
-from hud_platform.refusals import Forbidden, status_of
-from hud_platform.replies import error_body
+from hud_platform.web.refusals import Forbidden, status_of
+from hud_platform.web.replies import error_body
 
 __all__ = ["routes"]
 

@@ -7,9 +7,9 @@ from typing import Any
 from litestar import Response, get
 
 from hud.version import __version__
-from hud_platform import readiness
 from hud_platform.backend import Backend
-from hud_platform.readiness import Readiness
+from hud_platform.web import readiness
+from hud_platform.web.readiness import Readiness
 
 __all__ = ["routes"]
 

@@ -8,8 +8,8 @@ from litestar import get
 
 from hud.platform.records import Capabilities, Extension, Identity
 from hud.version import __version__
+from hud_platform.access.keys import Caller
 from hud_platform.backend import Backend
-from hud_platform.keys import Caller
 
 __all__ = ["routes"]
 

@@ -9,9 +9,9 @@ from litestar.params import Parameter
 from msgspec import Struct
 
 from hud.platform.records import KeyRecord, MintedKey, Scope
-from hud_platform import keys
+from hud_platform.access import keys
 from hud_platform.backend import Backend
-from hud_platform.pages import Listing
+from hud_platform.web.pages import Listing
 
 __all__ = ["routes"]
 

@@ -7,9 +7,9 @@ from typing import Any
 from litestar import Request, Response, get
 
 from hud.version import __version__
-from hud_platform import openapi
 from hud_platform.backend import Backend
-from hud_platform.html import escape, page
+from hud_platform.web import openapi
+from hud_platform.web.html import escape, page
 
 __all__ = ["routes"]
 

@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from hud.platform.records import ProjectRecord
 from hud_platform import projects
+from hud_platform.access.keys import Caller
 from hud_platform.backend import Backend
-from hud_platform.keys import Caller
-from hud_platform.pages import Listing
+from hud_platform.web.pages import Listing
 
 __all__ = ["routes"]
 

@@ -8,10 +8,10 @@ from litestar import get, post
 from litestar.params import Parameter
 from msgspec import Struct
 
-from hud_platform import environments, images
 from hud_platform.backend import Backend
-from hud_platform.compact import compact
-from hud_platform.pages import Listing
+from hud_platform.builds import environments, images
+from hud_platform.web.compact import compact
+from hud_platform.web.pages import Listing
 
 __all__ = ["routes"]
 

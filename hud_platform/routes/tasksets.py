@@ -12,11 +12,13 @@ from litestar.response import Stream
 
 from hud.errors import NotFoundError
 from hud.platform.records import RevisionRecord, TasksetName, TasksetRecord, TaskUploadReply
-from hud_platform import ids, projects, task_uploads, taskset_content, taskset_revisions, tasksets
+from hud_platform import projects
+from hud_platform.access.keys import Caller
 from hud_platform.backend import Backend
-from hud_platform.bodies import spooled
-from hud_platform.keys import Caller
-from hud_platform.pages import Listing
+from hud_platform.tasksets import task_uploads, taskset_content, taskset_revisions, tasksets
+from hud_platform.web import ids
+from hud_platform.web.bodies import spooled
+from hud_platform.web.pages import Listing
 
 __all__ = ["routes"]
 

@@ -7,9 +7,10 @@ from typing import Any
 from litestar import Request, post, put
 
 from hud.platform.records import BuildTicket
-from hud_platform import ids, uploads
 from hud_platform.backend import Backend
-from hud_platform.uploads import Archive
+from hud_platform.contexts import uploads
+from hud_platform.contexts.uploads import Archive
+from hud_platform.web import ids
 
 __all__ = ["routes"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from hud_cli import tree
 from hud_cli.completion.model import nodes
-from hud_platform.images import KEPT_VERSIONS
+from hud_platform.builds.images import KEPT_VERSIONS
 from tests import bench
 
 PAGES = [bench.ROOT / "README.md", *sorted((bench.ROOT / "docs").glob("*.md"))]

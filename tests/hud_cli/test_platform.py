@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from hud_platform.data_folder import DataFolder, holder
+from hud_platform.storage.data_folder import DataFolder, holder
 from tests.hud_cli.conftest import Done, Hud, read_until
 from tests.platform_process import PlatformProcess
 

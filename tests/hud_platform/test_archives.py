@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hud.errors import UsageError
-from hud_platform import archives
+from hud_platform.contexts import archives
 
 LIMIT = 2**24
 

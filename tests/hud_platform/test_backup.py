@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from hud.errors import HudError, NotFoundError, UsageError
-from hud_platform.backup import back_up, restore
-from hud_platform.data_folder import DataFolder, FolderInUse, open_folder
+from hud_platform.storage.backup import back_up, restore
+from hud_platform.storage.data_folder import DataFolder, FolderInUse, open_folder
 from tests.platform_process import PlatformProcess
 
 Fresh = Callable[..., PlatformProcess]
@@ -149,7 +149,7 @@ def test_what_is_no_whole_backup_changes_nothing(
 
 
 def test_a_restore_that_was_cut_off_is_begun_again(tmp_path: Path, platform: PlatformProcess) -> None:
-    from hud_platform.data_folder import refuse_half_restored
+    from hud_platform.storage.data_folder import refuse_half_restored
 
     folder = open_folder(tmp_path / "data")
     folder.restoring.mkdir()

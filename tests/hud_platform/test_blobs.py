@@ -15,10 +15,10 @@ import pytest
 
 from hud.context.pack import Blob
 from hud.errors import HudError
-from hud_platform.blobs import PREFIXES, BlobStore, open_blobs
 from hud_platform.config import PlatformConfig
-from hud_platform.data_folder import open_folder
-from hud_platform.refusals import Busy
+from hud_platform.contexts.blobs import PREFIXES, BlobStore, open_blobs
+from hud_platform.storage.data_folder import open_folder
+from hud_platform.web.refusals import Busy
 from tests import bench
 
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hud.errors import HudError
-from hud_platform.build_log import BATCH_S, BuildLog, Logs, LogWriter
+from hud_platform.builds.build_log import BATCH_S, BuildLog, Logs, LogWriter
 
 LIMIT_BYTES = 64 * 2**20
 

@@ -8,7 +8,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hud_platform.build_turns import Turns
+from hud_platform.builds.build_turns import Turns
 
 ENVIRONMENTS = [uuid.uuid5(uuid.NAMESPACE_DNS, str(number)) for number in range(4)]
 builds = st.lists(st.sampled_from(ENVIRONMENTS), min_size=1, max_size=12)

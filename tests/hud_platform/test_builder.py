@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from hud.errors import HudError, NotFoundError, UsageError
-from hud_platform import builder
-from hud_platform.build_log import BuildLog, Logs, LogWriter
-from hud_platform.build_progress import Lines, Progress, ProgressLine
-from hud_platform.builder import BuildPlan, BuiltImage
-from hud_platform.masking import Masker
-from hud_platform.processes import running
+from hud_platform.builds import builder
+from hud_platform.builds.build_log import BuildLog, Logs, LogWriter
+from hud_platform.builds.build_progress import Lines, Progress, ProgressLine
+from hud_platform.builds.builder import BuildPlan, BuiltImage
+from hud_platform.builds.masking import Masker
+from hud_platform.builds.processes import running
 from tests.bench import base_image, require_docker
 
 SECRET = "s3cret-of-the-build/+="

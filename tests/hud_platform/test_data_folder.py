@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hud.errors import HudError
-from hud_platform.data_folder import FolderInUse, holder, lock, open_folder
+from hud_platform.storage.data_folder import FolderInUse, holder, lock, open_folder
 from tests.platform_process import PlatformProcess
 
 
@@ -43,7 +43,7 @@ def test_a_second_server_is_refused_and_told_the_first_ones_process(tmp_path: Pa
 def test_the_lock_goes_with_a_killed_process(tmp_path: Path) -> None:
     folder = open_folder(tmp_path / "data")
     program = (
-        "import sys, time; from pathlib import Path; from hud_platform.data_folder import lock, open_folder\n"
+        "import sys, time; from pathlib import Path; from hud_platform.storage.data_folder import lock, open_folder\n"
         "with lock(open_folder(Path(sys.argv[1]))):\n    print('has it', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", program, folder.root], stdout=subprocess.PIPE) as process:

@@ -10,10 +10,11 @@ import pytest
 
 from hud.errors import NotFoundError, UsageError
 from hud.platform.records import Manifest, ManifestTask
-from hud_platform import environments, projects
+from hud_platform import projects
 from hud_platform.backend import Backend, open_backend
+from hud_platform.builds import environments
+from hud_platform.builds.environments import NewVersion
 from hud_platform.config import PlatformConfig
-from hud_platform.environments import NewVersion
 
 
 @pytest.fixture

@@ -18,13 +18,15 @@ from hud import files
 from hud.context import pack
 from hud.context.pack import Blob
 from hud.errors import NotFoundError
-from hud_platform import contexts, gc, projects, tables
+from hud_platform import projects
 from hud_platform.backend import Backend, open_backend
-from hud_platform.blobs import PREFIXES
 from hud_platform.config import PlatformConfig
-from hud_platform.gc import Ages
-from hud_platform.leftovers import Share
-from hud_platform.times import now
+from hud_platform.contexts import contexts
+from hud_platform.contexts.blobs import PREFIXES
+from hud_platform.storage import gc, tables
+from hud_platform.storage.gc import Ages
+from hud_platform.storage.leftovers import Share
+from hud_platform.web.times import now
 from tests import bench
 from tests.hud_platform.test_contexts import context, fresh, missing, register, send
 from tests.platform_process import PlatformProcess

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hud_platform import images
 from hud_platform.backend import open_backend
+from hud_platform.builds import images
 from hud_platform.config import PlatformConfig
 from tests.bench import require_docker, require_registry
 from tests.hud_platform.deploying import deploy, files_of, new_name, served, watch

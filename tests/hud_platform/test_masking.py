@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hud_platform.build_progress import Lines
-from hud_platform.masking import MASK, Masker
+from hud_platform.builds.build_progress import Lines
+from hud_platform.builds.masking import MASK, Masker
 
 _ALPHABET = st.characters(codec="utf-8", exclude_characters="*\r\n\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")
 secrets = st.text(_ALPHABET, min_size=8, max_size=40).map(str.strip).filter(lambda text: len(text) >= 8)

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, inspect, text
 
 from hud.errors import HudError
 from hud_platform.config import PlatformConfig
-from hud_platform.data_folder import open_folder
-from hud_platform.database import Database, open_database, upgrade
-from hud_platform.tables import metadata
+from hud_platform.storage.data_folder import open_folder
+from hud_platform.storage.database import Database, open_database, upgrade
+from hud_platform.storage.tables import metadata
 from tests import bench
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"

@@ -9,7 +9,7 @@ import pytest
 
 from hud.errors import DeadlineError, NotFoundError, RuntimeStartError
 from hud.eval.config import RuntimeConfig, RuntimeGPU, RuntimeLimits, RuntimeResources
-from hud_platform import smoke
+from hud_platform.builds import smoke
 from tests.bench import base_image, require_docker
 from tests.hud.eval.docker_image import own_containers, variant
 

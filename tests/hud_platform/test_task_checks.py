@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hud_platform.task_rows import is_deep
+from hud_platform.tasksets.task_rows import is_deep
 from tests.hud_platform.uploading import (
     JSON,
     WORD,

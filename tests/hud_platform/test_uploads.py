@@ -15,7 +15,7 @@ import httpx
 import pytest
 from sqlalchemy import create_engine, select
 
-from hud_platform.tables import uploads
+from hud_platform.storage.tables import uploads
 from tests.hud_platform.test_contexts import cut, eventually, peak_bytes, raw_post
 from tests.platform_process import PlatformProcess
 

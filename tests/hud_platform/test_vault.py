@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hud.errors import HudError
-from hud_platform.data_folder import open_folder
-from hud_platform.vault import Vault, open_vault
+from hud_platform.storage.data_folder import open_folder
+from hud_platform.storage.vault import Vault, open_vault
 
 VAULT = Vault(bytes(32))
 

@@ -23,11 +23,11 @@ from hud.context import manifest as manifests
 from hud.context.manifest import CHUNK_BYTES, Directory, File, Manifest, Symlink
 from hud.context.pack import Blob
 from hud.errors import HudError, NotFoundError, UsageError
-from hud_platform import contexts, worktrees
 from hud_platform.backend import open_backend
-from hud_platform.blobs import BlobStore, open_blobs
 from hud_platform.config import PlatformConfig
-from hud_platform.data_folder import open_folder
+from hud_platform.contexts import contexts, worktrees
+from hud_platform.contexts.blobs import BlobStore, open_blobs
+from hud_platform.storage.data_folder import open_folder
 from hud_platform.threads import GivenUp, Stop
 from tests import bench
 from tests.hud_platform.test_archives import link, member, packed
@@ -234,10 +234,10 @@ _FLIP = """
 import sys
 from pathlib import Path
 from hud.context import manifest as manifests
-from hud_platform import worktrees
-from hud_platform.blobs import open_blobs
+from hud_platform.contexts import worktrees
+from hud_platform.contexts.blobs import open_blobs
 from hud_platform.config import PlatformConfig
-from hud_platform.data_folder import open_folder
+from hud_platform.storage.data_folder import open_folder
 
 data, names = Path(sys.argv[1]), sys.argv[2:]
 blobs = open_blobs(PlatformConfig(data=data), open_folder(data))

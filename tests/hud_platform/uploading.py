@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, insert, select, update
 
-from hud_platform.tables import environments, projects, versions
+from hud_platform.storage.tables import environments, projects, versions
 from tests.platform_process import PlatformProcess
 
 __all__ = [

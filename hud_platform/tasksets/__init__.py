@@ -1,0 +1,1 @@
+"""Task rows: how they arrive, are checked, stored, read back, and go back to an earlier revision."""
