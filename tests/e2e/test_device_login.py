@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from tests import bench
 from tests.platform_process import PlatformProcess
@@ -79,7 +79,7 @@ def test_who_approves_in_the_browser_is_logged_in(login: Login, page: Page, plat
     page.get_by_label("Your API key").fill(platform.key)
     page.get_by_label("read: see").check()
     page.get_by_role("button", name="Approve").click()
-    assert page.get_by_role("heading").inner_text() == "Approved"
+    expect(page.get_by_role("heading")).to_have_text("Approved")
     code, said = login.ends()
     stored = dict(line.partition("=")[::2] for line in login.settings.read_text().splitlines())
 
@@ -96,7 +96,7 @@ def test_who_denies_in_the_browser_is_not(login: Login, page: Page, platform: Pl
     page.get_by_role("button", name="Deny").click()
     code, said = login.ends()
 
-    assert page.get_by_role("heading").inner_text() == "Denied"
+    expect(page.get_by_role("heading")).to_have_text("Denied")
     assert code == 4
     assert "the login was denied in the browser" in said
 
@@ -110,7 +110,7 @@ def test_a_wrong_key_is_told_and_the_right_one_works_then(login: Login, page: Pa
     page.get_by_label("Your API key").fill(platform.key)
     page.get_by_role("button", name="Approve").click()
 
-    assert page.get_by_role("heading").inner_text() == "Approved"
+    expect(page.get_by_role("heading")).to_have_text("Approved")
     assert login.ends()[0] == 0
 
 
@@ -121,7 +121,7 @@ def test_a_code_can_be_typed(login: Login, page: Page, platform: PlatformProcess
     page.get_by_label("Your API key").fill(platform.key)
     page.keyboard.press("Enter")  # the first button is the one that Enter presses
 
-    assert page.get_by_role("heading").inner_text() == "Approved"
+    expect(page.get_by_role("heading")).to_have_text("Approved")
     assert login.ends()[0] == 0
 
 
