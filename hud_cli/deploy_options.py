@@ -47,23 +47,37 @@ def secrets(items: list[str]) -> dict[str, str]:
 def _secret(item: str) -> tuple[str, str]:
     fields = dict(part.partition("=")[::2] for part in item.split(","))
     name, kind = fields.get("id", ""), fields.get("type", "")
-    wrong = set(fields) - {"id", "env", "src", "source", "type"}
-    if not name or wrong or kind not in ("", "env", "file"):
+    source, variable = fields.get("src", fields.get("source")), fields.get("env")
+    known = {"id", "env", "src", "source", "type"}
+    if (
+        not name
+        or "" in fields.values()
+        or not known.issuperset(fields)
+        or kind not in ("", "env", "file")
+        or (source is not None and variable is not None)
+        or (source is None and kind == "file")
+    ):
         raise UsageError(f"--secret {f'id={name}' if name else 'without an id'} cannot be read", hint=_SECRET_HINT)
-    source = fields.get("src") or fields.get("source")
-    variable = fields.get("env") or (source if kind == "env" else None)
-    if source is not None and variable is None:
-        try:
-            return name, Path(source).read_bytes().decode()
-        except UnicodeDecodeError:
-            raise HudError(f"the secret {name!r} in {source} is no UTF-8 text") from None
-        except OSError as error:
-            raise HudError(f"the secret {name!r} cannot be read from {source}: {error.strerror}") from error
-    variable = variable or name  # as Docker has it: without a source, the variable of the same name
+    if source is not None and kind != "env":
+        return name, _secret_of_file(name, Path(source))
+    # As Docker has it: without a source, the variable of the same name.
+    return name, _secret_of_variable(name, variable or source or name)
+
+
+def _secret_of_file(name: str, file: Path) -> str:
+    try:
+        return file.read_bytes().decode()
+    except UnicodeDecodeError:
+        raise HudError(f"the secret {name!r} in {file} is no UTF-8 text") from None
+    except OSError as error:
+        raise HudError(f"the secret {name!r} cannot be read from {file}: {error.strerror}") from error
+
+
+def _secret_of_variable(name: str, variable: str) -> str:
     value = os.environ.get(variable)
     if value is None:
         raise UsageError(f"the secret {name!r} is to be in ${variable}, which is not set", hint=_SECRET_HINT)
-    return name, value
+    return value
 
 
 def runtime_config(file: Path) -> dict[str, Any]:
