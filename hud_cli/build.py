@@ -113,4 +113,4 @@ def _cells(record: BuildRecord) -> list[str]:
     status = "QUEUED" if record.queued else record.status
     version = "" if record.version is None else f"version {record.version}"
     reason = (record.error_message or "").partition("\n")[0]
-    return [record.id, record.registry_name, status, version, record.created_at, reason[:60]]
+    return [record.id, record.registry_name, status, version, output.moment(record.created_at), reason[:60]]

@@ -128,7 +128,7 @@ def _row(record: EnvironmentRecord) -> dict[str, object]:
 def _cells(record: EnvironmentRecord) -> list[str]:
     row = _row(record)
     version = "no version" if row["version"] is None else f"version {row['version']}"
-    return [record.name, version, str(row["digest"] or "")[:19], str(row["created_at"] or "")]
+    return [record.name, version, str(row["digest"] or "")[:19], output.moment(str(row["created_at"] or ""))]
 
 
 def _version_cells(version: VersionRecord) -> list[str]:
@@ -136,7 +136,7 @@ def _version_cells(version: VersionRecord) -> list[str]:
     return [
         "*" if version.current else " ",
         str(version.version),
-        version.created_at,
+        output.moment(version.created_at),
         version.digest[:19],
         f"{version.size_bytes / 1e6:,.0f} MB",
         (version.source_revision or "")[:12],

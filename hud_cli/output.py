@@ -28,6 +28,7 @@ __all__ = [
     "is_interactive",
     "is_terminal",
     "keep_stdout",
+    "moment",
     "note",
     "painted",
     "read_stdin",
@@ -97,6 +98,12 @@ def table(rows: list[list[str]]) -> str:
     widths = [max(len(row[index]) for row in safe) for index in range(len(safe[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in safe)
     return "".join(f"{line}\n" for line in lines)
+
+
+def moment(time: str) -> str:
+    """Give a time of a platform's without the fraction of its seconds."""
+    whole, point, rest = time.partition(".")
+    return whole + rest.lstrip("0123456789") if point else time
 
 
 def note(text: str) -> None:

@@ -299,7 +299,7 @@ def _revision_cells(record: RevisionRecord) -> list[str]:
     return [
         "*" if record.current else " ",
         str(record.revision),
-        record.created_at,
+        output.moment(record.created_at),
         f"{record.tasks:,} rows",
         changes,
         record.digest[:12],

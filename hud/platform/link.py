@@ -65,10 +65,13 @@ class Link:
         Raises:
             HudError: its ids belong to another platform, user or team.
         """
-        if self.scope in (None, scope) or self.is_empty:
+        if self.scope is None or self.scope == scope or self.is_empty:
             return self
+        theirs, ours = str(self.scope), str(scope)
+        if self.scope.origin != scope.origin:
+            theirs, ours = self.scope.origin, scope.origin
         raise HudError(
-            f"{self.path} links to {self.scope}, and the key is of {scope}",
+            f"{self.path} links to {theirs}, and the key is of {ours}",
             hint=f"use that platform's key, or unlink the folder: rm {self.path}",
         )
 

@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from hud_cli import output
+
 
 def run(
     script: str, *, stdout: int | None = None, stderr: int | None = None, env: dict[str, str] | None = None
@@ -29,6 +31,19 @@ def test_data_is_utf8_and_unbuffered_in_an_ascii_locale() -> None:
 def test_a_note_survives_an_ascii_terminal() -> None:
     done = run("output.note('grün…')", stderr=subprocess.PIPE, env={"PYTHONIOENCODING": "ascii"})
     assert done.stderr == b"gr\\xfcn\\u2026\n"
+
+
+@pytest.mark.parametrize(
+    ("time", "shown"),
+    [
+        ("2026-11-26T18:41:01.057077Z", "2026-11-26T18:41:01Z"),
+        ("2026-11-26T18:41:01.5+01:00", "2026-11-26T18:41:01+01:00"),
+        ("2026-11-26T18:41:01Z", "2026-11-26T18:41:01Z"),
+        ("", ""),
+    ],
+)
+def test_a_time_is_shown_to_the_second(time: str, shown: str) -> None:
+    assert output.moment(time) == shown
 
 
 def test_what_others_print_goes_to_stderr_once_stdout_is_kept() -> None:
