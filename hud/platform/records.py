@@ -16,7 +16,6 @@ __all__ = [
     "CAPABILITIES_PATH",
     "ENDED_STATUSES",
     "RUNNING_STATUSES",
-    "BuildEnded",
     "BuildFrame",
     "BuildRecord",
     "BuildRequest",
@@ -335,14 +334,6 @@ class Cancelled:
     """The reply to a cancellation: `accepted`, or `noop` when there was nothing to cancel."""
 
     status: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildEnded:
-    """How a build ended, as its watcher found out."""
-
-    status: str
-    error_message: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,9 +50,19 @@ class Turns:
         self._places.pop(build_id, None)
         self._admit()
 
+    @property
+    def running(self) -> int:
+        """How many builds have their turn."""
+        return sum(place.come.is_set() for place in self._places.values())
+
+    @property
+    def waiting(self) -> int:
+        """How many builds have a place and not their turn."""
+        return len(self._places) - self.running
+
     def _admit(self) -> None:
         taken = {place.environment_id for place in self._places.values() if place.come.is_set()}
-        free = self._at_once - sum(place.come.is_set() for place in self._places.values())
+        free = self._at_once - self.running
         for place in self._places.values():
             if free <= 0:
                 return

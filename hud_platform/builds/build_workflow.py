@@ -73,7 +73,9 @@ class Builds:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._turns = Turns(backend.config.builds_at_once)
+        self._turns = turns = Turns(backend.config.builds_at_once)
+        backend.metrics.builds_running.set_function(lambda: turns.running)
+        backend.metrics.builds_queued.set_function(lambda: turns.waiting)
         self._runs: dict[uuid.UUID, _Run] = {}
         self._is_closing = False
 
@@ -152,7 +154,9 @@ class Builds:
         if ended is not None:
             await self._end(build_id, ended)
         log.end()
-        _log.info("build %s %s", build_id, ended.status if ended else "SUCCEEDED")
+        status = ended.status if ended else "SUCCEEDED"
+        self._backend.metrics.builds.labels(status).inc()
+        _log.info("build %s %s", build_id, status)
 
     def _cut_short(self, run: _Run) -> Ended:
         if run.is_stopped:

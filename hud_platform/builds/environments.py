@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = [
     "NewVersion",
     "add_version",
-    "current_manifest",
     "find",
     "find_or_create",
     "list_records",
@@ -208,20 +207,6 @@ def rollback_source(row: Row[Any]) -> NewVersion:
         source_revision=row.source_revision,
         rolled_back_to=row.number if row.rolled_back_to is None else row.rolled_back_to,
     )
-
-
-async def current_manifest(connection: AsyncConnection, name: str, project_id: uuid.UUID | None) -> Manifest | None:
-    """Give what the current version of an environment can do, or None when there is no such environment or version.
-
-    Args:
-        name: In any form that normalises to the environment's.
-        project_id: Whose environment; None means whichever project has one, the oldest first.
-    """
-    wanted = select(versions.c.manifest).join(environments, _is_current()).where(environments.c.name == normalise(name))
-    if project_id is not None:
-        wanted = wanted.where(environments.c.project_id == project_id)
-    stored = await connection.scalar(wanted.order_by(environments.c.created_at).limit(1))
-    return None if stored is None else msgspec.convert(stored, Manifest)
 
 
 def _is_current() -> ColumnElement[bool]:

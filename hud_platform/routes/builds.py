@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from litestar import WebSocket, get, post, websocket
 from litestar.exceptions import WebSocketDisconnect
-from litestar.params import Parameter
 
 from hud.errors import NotAuthorisedError, UsageError
 from hud.platform.records import ENDED_STATUSES, BuildRequest, BuildStarted, Cancelled
@@ -19,7 +18,7 @@ from hud_platform.backend import Backend
 from hud_platform.builds import builds
 from hud_platform.web import ids
 from hud_platform.web.compact import compact
-from hud_platform.web.pages import Listing
+from hud_platform.web.pages import Limit, Listing, Offset
 
 __all__ = ["routes"]
 
@@ -60,8 +59,8 @@ async def start(backend: Backend, caller: Caller, body: bytes) -> BuildStarted:
 async def list_builds(
     backend: Backend,
     registry_id: str | None = None,
-    limit: Annotated[int | None, Parameter(ge=1)] = None,
-    offset: Annotated[int, Parameter(ge=0)] = 0,
+    limit: Limit = None,
+    offset: Offset = 0,
 ) -> Listing[dict[str, Any]]:
     """A page of the builds, newest first."""
     async with backend.database.connect() as connection:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from litestar import delete, get, post
-from litestar.params import Parameter
 from msgspec import Struct
 
 from hud.platform.records import KeyRecord, MintedKey, Scope
 from hud_platform.access import keys
 from hud_platform.backend import Backend
-from hud_platform.web.pages import Listing
+from hud_platform.web.pages import Limit, Listing, Offset
 
 __all__ = ["routes"]
 
@@ -26,8 +25,8 @@ class NewKey(Struct, kw_only=True):
 @get("/v2/keys", opt={"scope": "admin"})
 async def list_keys(
     backend: Backend,
-    limit: Annotated[int | None, Parameter(ge=1)] = None,
-    offset: Annotated[int, Parameter(ge=0)] = 0,
+    limit: Limit = None,
+    offset: Offset = 0,
 ) -> Listing[KeyRecord]:
     """A page of the keys, revoked ones too, newest first; never a key itself."""
     await backend.keys.write_uses()

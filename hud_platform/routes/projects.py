@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from litestar import get, post
-from litestar.params import Parameter
 from msgspec import Struct
 
 from hud.platform.records import ProjectRecord
 from hud_platform import projects
 from hud_platform.access.keys import Caller
 from hud_platform.backend import Backend
-from hud_platform.web.pages import Listing
+from hud_platform.web.pages import Limit, Listing, Offset
 
 __all__ = ["routes"]
 
@@ -29,8 +28,8 @@ async def list_projects(
     backend: Backend,
     caller: Caller,
     search: str | None = None,
-    limit: Annotated[int | None, Parameter(ge=1)] = None,
-    offset: Annotated[int, Parameter(ge=0)] = 0,
+    limit: Limit = None,
+    offset: Offset = 0,
 ) -> Listing[ProjectRecord]:
     """A page of the projects whose name holds `search`."""
     async with backend.database.connect() as connection:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from litestar import get, post
-from litestar.params import Parameter
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from hud_platform.backend import Backend
 from hud_platform.builds import environments, images
 from hud_platform.web.compact import compact
-from hud_platform.web.pages import Listing
+from hud_platform.web.pages import MOST, Limit, Listing, Offset
 
 __all__ = ["routes"]
 
@@ -19,7 +18,7 @@ __all__ = ["routes"]
 class Rollback(Struct, kw_only=True):
     """Which version to run again."""
 
-    version: int
+    version: Annotated[int, Meta(ge=0, le=MOST)]
 
 
 @get("/v2/registry")
@@ -27,8 +26,8 @@ async def list_environments(
     backend: Backend,
     search: str | None = None,
     sort_by: str | None = None,
-    limit: Annotated[int | None, Parameter(ge=1)] = None,
-    offset: Annotated[int, Parameter(ge=0)] = 0,
+    limit: Limit = None,
+    offset: Offset = 0,
 ) -> Listing[dict[str, Any]]:
     """A page of the environments whose name holds `search`; by name, or with `sort_by=date` the latest first."""
     async with backend.database.connect() as connection:
@@ -48,8 +47,8 @@ async def read_environment(backend: Backend, environment_id: str) -> dict[str, A
 async def list_versions(
     backend: Backend,
     environment_id: str,
-    limit: Annotated[int | None, Parameter(ge=1)] = None,
-    offset: Annotated[int, Parameter(ge=0)] = 0,
+    limit: Limit = None,
+    offset: Offset = 0,
 ) -> Listing[dict[str, Any]]:
     """A page of an environment's versions, newest first."""
     async with backend.database.connect() as connection:

@@ -7,7 +7,6 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 from litestar import Request, Response, get, post, put
-from litestar.params import Parameter
 from litestar.response import Stream
 
 from hud.errors import NotFoundError
@@ -18,17 +17,13 @@ from hud_platform.backend import Backend
 from hud_platform.tasksets import task_uploads, taskset_content, taskset_revisions, tasksets
 from hud_platform.web import ids
 from hud_platform.web.bodies import spooled
-from hud_platform.web.pages import Listing
+from hud_platform.web.pages import MOST, Limit, Listing, Offset
 
 __all__ = ["routes"]
 
-_MOST = 2**31 - 1  # what a database counts with
 _UPLOAD_LIMIT_BYTES = 2 * 2**30
 _BATCH_LIMIT_BYTES = 256 * 2**20
 _BY_NAME = b"/tasksets/by-name/"
-
-_Limit = Annotated[int | None, Parameter(ge=1, le=_MOST)]
-_Offset = Annotated[int, Parameter(ge=0, le=_MOST)]
 
 
 class NewTaskset(msgspec.Struct, kw_only=True):
@@ -47,7 +42,7 @@ class WantedRows(msgspec.Struct, kw_only=True):
 class Rollback(msgspec.Struct, kw_only=True):
     """The revision whose content is wanted again."""
 
-    revision: Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
+    revision: Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 
 
 class Commit(msgspec.Struct, kw_only=True):
@@ -63,7 +58,7 @@ class Commit(msgspec.Struct, kw_only=True):
 
 @get("/v2/tasksets")
 async def list_tasksets(
-    backend: Backend, caller: Caller, search: str | None = None, limit: _Limit = None, offset: _Offset = 0
+    backend: Backend, caller: Caller, search: str | None = None, limit: Limit = None, offset: Offset = 0
 ) -> Listing[TasksetRecord]:
     """A page of the tasksets whose name holds `search`."""
     async with backend.database.connect() as connection:
@@ -117,7 +112,7 @@ async def read_rows(backend: Backend, taskset_id: str, data: WantedRows) -> Stre
 
 @get("/v2/tasksets/{taskset_id:str}/revisions")
 async def list_revisions(
-    backend: Backend, taskset_id: str, limit: _Limit = None, offset: _Offset = 0
+    backend: Backend, taskset_id: str, limit: Limit = None, offset: Offset = 0
 ) -> Listing[RevisionRecord]:
     """A page of a taskset's revisions, newest first."""
     taskset = await tasksets.read(backend.reader, taskset_id)
@@ -137,6 +132,7 @@ async def roll_back_taskset(backend: Backend, caller: Caller, taskset_id: str, d
 async def upload_tasks(backend: Backend, caller: Caller, request: Request[Any, Any, Any]) -> TaskUploadReply:
     """Create and update rows of a taskset, all or none."""
     async with spooled(request, backend.data.uploads, limit_bytes=_UPLOAD_LIMIT_BYTES) as body:
+        backend.metrics.uploaded_bytes.labels("tasks").inc(len(body))
         return await task_uploads.upload(backend, caller, body)
 
 
@@ -146,6 +142,7 @@ async def put_batch(backend: Backend, upload_id: str, number: int, request: Requ
     if not 0 <= number < task_uploads.MOST_BATCHES:
         raise NotFoundError(f"batches are numbered 0 to {task_uploads.MOST_BATCHES - 1}, not {number}")
     async with spooled(request, backend.data.uploads, limit_bytes=_BATCH_LIMIT_BYTES) as body:
+        backend.metrics.uploaded_bytes.labels("tasks").inc(len(body))
         await task_uploads.put_batch(backend, ids.parse(upload_id, "upload"), number, bytes(body))
 
 

@@ -63,3 +63,15 @@ async def test_a_build_that_gives_up_waiting_lets_others_pass() -> None:
     turns.leave(waiting)
     turns.leave(running)
     await asyncio.wait_for(turns.wait(next_one), 1)
+
+
+def test_those_that_run_and_those_that_wait_are_counted() -> None:
+    turns = Turns(1)
+    first, second = uuid.uuid4(), uuid.uuid4()
+    turns.expect(first, ENVIRONMENTS[0])
+    turns.expect(second, ENVIRONMENTS[1])
+    turns.arrive(first)
+    turns.arrive(second)
+    assert (turns.running, turns.waiting) == (1, 1)
+    turns.leave(first)
+    assert (turns.running, turns.waiting) == (1, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import subprocess
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -54,6 +55,25 @@ def test_a_deploy_registers_what_the_image_says_of_itself(platform: PlatformProc
     labels = json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", ended["uri"]))
     assert labels["org.opencontainers.image.revision"] == "abc123"
     assert labels["hud.environment"] == name
+
+
+def test_builds_are_counted_by_how_they_ended(platform: PlatformProcess, wheel: Path) -> None:
+    def counted(name: str) -> float:
+        lines = dict(line.rpartition(" ")[::2] for line in platform.client.get("/metrics").text.splitlines())
+        return float(lines.get(name, 0))
+
+    before = {status: counted(f'hud_builds_total{{status="{status}"}}') for status in ("SUCCEEDED", "FAILED")}
+    archives = counted('hud_uploaded_bytes_total{kind="archives"}')
+    deploy(platform, served(wheel), new_name())
+    deploy(platform, served(wheel, steps="RUN exit 1"), new_name())
+    for _ in range(100):  # a build's place in the queue goes a moment after its status says that it has ended
+        if counted("hud_builds_running") == 0:
+            break
+        time.sleep(0.05)
+    assert counted('hud_builds_total{status="SUCCEEDED"}') == before["SUCCEEDED"] + 1
+    assert counted('hud_builds_total{status="FAILED"}') == before["FAILED"] + 1
+    assert (counted("hud_builds_running"), counted("hud_builds_queued")) == (0, 0)
+    assert counted('hud_uploaded_bytes_total{kind="archives"}') > archives
 
 
 def test_pa_10_a_name_is_one_environment_however_it_is_written(platform: PlatformProcess, wheel: Path) -> None:

@@ -76,16 +76,9 @@ async def test_versions_follow_each_other_and_the_last_is_current(backend: Backe
     assert (back.number, back.image, back.rolled_back_to) == (4, "hud/x:1", 1)
     assert (again.number, again.rolled_back_to) == (5, 1)
     async with backend.database.connect() as connection:
-        assert await environments.current_manifest(connection, "X", row.project_id) == made(1).manifest
-        assert await environments.current_manifest(connection, "y", None) is None
+        assert (await environments.version_row(connection, row, 5)).manifest == earlier.manifest
         with pytest.raises(NotFoundError, match="the environment 'x' has no version 9"):
             await environments.version_row(connection, row, 9)
-
-
-async def test_an_environment_without_a_version_has_no_manifest(backend: Backend) -> None:
-    async with backend.database.begin() as connection:
-        await environments.find_or_create(connection, await projects.resolve(connection, None), "x")
-        assert await environments.current_manifest(connection, "x", None) is None
 
 
 async def test_the_registry_is_searched_sorted_and_paged(backend: Backend) -> None:
