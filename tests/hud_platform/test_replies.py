@@ -81,9 +81,12 @@ def test_a_field_of_the_wrong_kind_is_named_in_a_list(platform: PlatformProcess)
     ]
 
 
-@pytest.mark.parametrize("query", ["limit=x", "limit=0", "limit=-1", "offset=-1", "limit=1e99"])
-def test_a_query_of_the_wrong_kind_is_refused(platform: PlatformProcess, query: str) -> None:
-    reply = platform.client.get(f"/v2/projects?{query}")
+@pytest.mark.parametrize("path", ["projects", "registry", "builds", "tasksets", "keys"])
+@pytest.mark.parametrize(
+    "query", ["limit=x", "limit=0", "limit=-1", "offset=-1", "limit=1e99", f"limit={2**63}", f"offset={10**30}"]
+)
+def test_a_query_of_the_wrong_kind_is_refused(platform: PlatformProcess, path: str, query: str) -> None:
+    reply = platform.client.get(f"/v2/{path}?{query}")
 
     assert reply.status_code == 422
     assert reply.json()["detail"][0]["loc"][-1] in ("limit", "offset")
