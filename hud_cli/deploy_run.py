@@ -62,7 +62,11 @@ class Run:
             options = replace(self.options, environment_variables=self._variables(plan, target))
             with Transfer(plan.name) as transfer:
                 sent = deployment.send(platform, plan, hashing=transfer.hashing, sending=transfer.sending)
-            begun = deployment.begin(platform, plan, target, sent, options)
+            try:
+                begun = deployment.begin(platform, plan, target, sent, options)
+            except (KeyboardInterrupt, SystemExit):  # its reply did not come, which says nothing of the request
+                output.note(f"The build may have begun. To see whether: hud build logs {sent.build_id}")
+                raise
             output.note(f"{deploy_report.amount(sent.sent_bytes)} sent; build {begun.id} of {plan.name} is begun")
             _remember(plan, target, begun)
             self._follow(platform, begun)

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -484,6 +485,21 @@ def test_an_interrupted_build_that_cannot_be_cancelled_is_left_with_the_way_back
     (build,) = public_service.triggers
     assert process.returncode == code
     assert f"The build goes on. To watch it: hud build logs {build}\n" in err.decode()
+
+
+def test_ctrl_c_while_the_build_is_asked_for_says_that_it_may_have_begun(
+    folder: Path, variables: dict[str, str], public_service: PublicService
+) -> None:
+    public_service.script("POST", "/v2/builds/trigger", Scripted(delay_s=5, acted=True))
+    process = started(folder, variables, public_service)
+    while not public_service.triggers:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=15)
+    (build,) = public_service.triggers
+    assert process.returncode == 130
+    assert f"The build may have begun. To see whether: hud build logs {build}\n" in err.decode()
 
 
 def test_on_a_terminal_steps_are_told_from_what_they_print(
