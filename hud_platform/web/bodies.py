@@ -9,9 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from litestar.exceptions import InternalServerException
-
-from hud.errors import UsageError
 from hud_platform.web.refusals import TooLarge
 
 if TYPE_CHECKING:
@@ -28,18 +25,14 @@ async def spooled(request: Request[Any, Any, Any], folder: Path, *, limit_bytes:
 
     Raises:
         TooLarge: it is longer than the limit.
-        UsageError: the client left before its end.
     """
     with tempfile.TemporaryFile(dir=folder) as file:
         size_bytes = 0
-        try:
-            async for chunk in request.stream():
-                size_bytes += len(chunk)
-                if size_bytes > limit_bytes:
-                    raise TooLarge(f"the request's body is larger than the {limit_bytes} bytes that this route takes")
-                file.write(chunk)
-        except InternalServerException as error:  # what Litestar makes of a connection that ended
-            raise UsageError("the connection ended before the request did") from error
+        async for chunk in request.stream():
+            size_bytes += len(chunk)
+            if size_bytes > limit_bytes:
+                raise TooLarge(f"the request's body is larger than the {limit_bytes} bytes that this route takes")
+            file.write(chunk)
         file.flush()
         # Not closed by hand: rows that were split off refer to it, and it goes with the last of them.
         yield mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size_bytes else b""

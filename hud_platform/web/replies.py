@@ -39,6 +39,7 @@ _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _LOCKED = ("database is locked", "database table is locked", "database is busy")
 _FULL = ("database or disk is full", "disk i/o error", "no space left", "disk full")
 _NO_BODY = "'data'"  # how Litestar tells that a handler's `data` has no value
+_LEFT = "client disconnected prematurely"  # and of a client that is gone, which is no fault of the platform
 _LONGEST_BUSY_S = 30  # longer waits are cut by clients (PA-05)
 
 
@@ -81,9 +82,11 @@ def _of_validation(_: Request[Any, Any, Any], error: ValidationException) -> Res
 
 def _of_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     status = error.status_code
+    detail = str(error.detail)
+    if detail == _LEFT:
+        return _reply(400, error_body("the connection ended before the request did", "usage"))
     if status >= 500:
         return _of_defect(request, error)
-    detail = str(error.detail)
     if status == 404:
         detail = f"there is nothing at {request.url.path}"
     elif status == 405:

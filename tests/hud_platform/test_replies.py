@@ -8,6 +8,7 @@ import shutil
 import socket
 import sqlite3
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -102,6 +103,23 @@ def test_pa_04_a_body_beyond_the_limit_is_a_413(platform: PlatformProcess) -> No
 
     assert b" 413 " in head_of_reply.splitlines()[0]
     assert json.loads(body)["code"] == "too_large"
+
+
+@pytest.mark.parametrize("path", ["/v2/projects", "/v2/contexts", "/v2/builds", "/v2/tasks/upload", "/v2/blobs"])
+def test_pa_05_a_client_that_leaves_before_its_end_is_no_defect(platform: PlatformProcess, path: str) -> None:
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {platform.key}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 50\r\n\r\n"
+    )
+    log = platform.data / "server.log"
+    before = log.stat().st_size
+
+    raw(platform, head.encode() + b"{")
+
+    while f"POST {path} " not in (written := log.read_text()[before:]):
+        time.sleep(0.01)
+    assert f"POST {path} 400" in written
+    assert "defect" not in written
 
 
 @pytest.mark.parametrize("request_bytes", [b"GET\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/9.9\r\n\r\n"])
