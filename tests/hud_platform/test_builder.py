@@ -139,7 +139,7 @@ def test_what_was_started_ends_with_the_one_who_started_it() -> None:
     if sys.platform != "linux":
         pytest.skip("the kernel does so on Linux alone")
     program = (
-        "import asyncio\nfrom hud_platform.processes import running\n"
+        "import asyncio\nfrom hud_platform.builds.processes import running\n"
         "async def main():\n"
         "    async with running(['sh', '-c', 'echo $$; exec sleep 3600']) as child:\n"
         "        async for chunk in child.chunks():\n"
