@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["DEFAULT_DATA", "DEFAULT_PORT", "PlatformConfig"]
-
-DEFAULT_DATA = Path("~/.hud/platform")
-DEFAULT_PORT = 8800
+__all__ = ["PlatformConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +30,7 @@ class PlatformConfig:
 
     data: Path
     host: str = "127.0.0.1"
-    port: int = DEFAULT_PORT
+    port: int = 8800
     url: str | None = None
     database_url: str | None = None
     blobs_url: str | None = None

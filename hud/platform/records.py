@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 __all__ = [
-    "CAPABILITIES_PATH",
     "ENDED_STATUSES",
     "RUNNING_STATUSES",
     "BuildFrame",
@@ -48,8 +47,6 @@ __all__ = [
     "TasksetSignatures",
     "VersionRecord",
 ]
-
-CAPABILITIES_PATH = "/v2/capabilities"
 
 Extension = Literal["contexts", "builds", "environments", "tasksets", "keys"]
 """Groups of routes that this project's platform adds to the public ones:

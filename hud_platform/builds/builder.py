@@ -35,14 +35,11 @@ SOURCE_DATE_EPOCH = "1577836800"
 _FIRST_ENGINE_WITH_ULIMITS = 23
 _LOOK_AT_DISK_EVERY_S = 2.0
 
-_BASE_HINT = "is the base image's name right, and can the platform's engine pull it?"
+_BASE_IMAGE_HINT = "is the name of the base image right, and can the platform's engine pull it?"
 _HINTS = (
     ("no space left on device", "docker system df; hud platform gc"),
-    (
-        "failed to resolve source metadata",
-        "is the name of the base image right, and can the platform's engine pull it?",
-    ),
-    ("pull access denied", "is the name of the base image right, and can the platform's engine pull it?"),
+    ("failed to resolve source metadata", _BASE_IMAGE_HINT),
+    ("pull access denied", _BASE_IMAGE_HINT),
     ("dockerfile parse error", "docker build -f Dockerfile.hud . shows it on your machine too"),
     ("secret", "hud deploy --secret id=NAME,env=VARIABLE"),
 )
