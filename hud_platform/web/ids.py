@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 
 from hud.errors import NotFoundError
+from hud.names import dashed
 
 __all__ = ["parse"]
-
-_ID = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def parse(text: str, what: str) -> uuid.UUID:
@@ -21,6 +19,7 @@ def parse(text: str, what: str) -> uuid.UUID:
     Raises:
         NotFoundError: it is no id, so nothing has it.
     """
-    if not _ID.fullmatch(text):
+    identifier = dashed(text)
+    if identifier is None:
         raise NotFoundError(f"no {what} has the id {text!r}", hint="ids are UUIDs, with or without hyphens")
-    return uuid.UUID(text)
+    return uuid.UUID(identifier)
