@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Row, Select, bindparam, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from hud.errors import NotFoundError, UsageError
 from hud.names import normalise
 from hud.platform.records import EnvironmentRecord, LatestBuild, Manifest, VersionRecord
+from hud_platform.storage.database import insert_into
 from hud_platform.storage.tables import environment_variables, environments, versions
 from hud_platform.web import ids
 from hud_platform.web.compact import compact
@@ -47,8 +47,6 @@ _LONGEST_DECLARED = 255
 _LONGEST_VARIABLE_NAME = 255
 _LONGEST_VARIABLE_BYTES = 128 * 1024  # what Linux takes as one argument or variable of a process
 _VARIABLE_NAME = re.compile(r"[^=\0\s]+")
-
-_INSERT: Mapping[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +82,7 @@ async def find_or_create(connection: AsyncConnection, project: Row[Any], declare
             hint=f"a name holds 1 to {_LONGEST_NAME} letters, digits and hyphens",
         )
     values = {"id": uuid.uuid4(), "project_id": project.id, "name": name, "declared_name": declared_name}
-    statement = _INSERT[connection.dialect.name](environments).values(**values, created_at=now())
+    statement = insert_into(connection, environments).values(**values, created_at=now())
     # With an update, so that the row is given whether it was there or not.
     statement = statement.on_conflict_do_update(
         index_elements=["project_id", "name"], set_={"declared_name": declared_name}
@@ -131,7 +129,7 @@ async def set_variables(
                 hint="put large values into a file of the image, or a build secret",
             )
         row = {"environment_id": environment_id, "name": name, "value_encrypted": vault.encrypt(value)}
-        statement = _INSERT[connection.dialect.name](environment_variables).values(**row, updated_at=now())
+        statement = insert_into(connection, environment_variables).values(**row, updated_at=now())
         changed = {"value_encrypted": statement.excluded.value_encrypted, "updated_at": statement.excluded.updated_at}
         await connection.execute(
             statement.on_conflict_do_update(index_elements=["environment_id", "name"], set_=changed)

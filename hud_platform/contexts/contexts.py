@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from hud.context import manifest as manifests
 from hud.context.manifest import Manifest
 from hud.errors import NotFoundError, UsageError
 from hud.platform.records import ContextState
 from hud_platform.contexts.archives import DEEPEST
+from hud_platform.storage.database import insert_into
 from hud_platform.storage.tables import contexts
 from hud_platform.web.refusals import TooLarge
 from hud_platform.web.times import aware, now
@@ -27,7 +27,6 @@ __all__ = ["MANIFEST_LIMIT_BYTES", "manifest", "missing", "register", "state", "
 MANIFEST_LIMIT_BYTES = 256 * 2**20
 """A manifest of a million files, which is as many as one may have."""
 
-_INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _DIGEST = re.compile("[0-9a-f]{64}")
 _TOUCHED_EVERY = timedelta(minutes=10)
 
@@ -54,8 +53,8 @@ async def register(backend: Backend, content: bytes) -> ContextState:
         )
     time = now()
     values = {"digest": known.digest, "files": len(known.files), "size_bytes": known.size_bytes}
-    statement = _INSERT[backend.database.dialect.name](contexts).values(**values, created_at=time, used_at=time)
     async with backend.database.begin() as connection:
+        statement = insert_into(connection, contexts).values(**values, created_at=time, used_at=time)
         await connection.execute(statement.on_conflict_do_update(index_elements=["digest"], set_={"used_at": time}))
     # After the row: what `gc` removed before it saw the row is missing here, and later it sees the row.
     return ContextState(digest=known.digest, missing=await asyncio.to_thread(_keep, backend, known))

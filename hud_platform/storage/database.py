@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import URL, Connection, Executable, Row, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Executable, Row, Table, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from hud_platform.config import PlatformConfig
     from hud_platform.storage.data_folder import DataFolder
 
-__all__ = ["Database", "Reader", "address", "open_database", "upgrade"]
+__all__ = ["Database", "Reader", "address", "insert_into", "open_database", "upgrade"]
 
 T = TypeVar("T")
 
@@ -181,6 +182,11 @@ async def upgrade(database: Database) -> None:
         raise UnreachableError(f"the database does not answer: {reason}", hint="is it up, and --database right?") from (
             error
         )
+
+
+def insert_into(connection: AsyncConnection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """Give an insert that may say what becomes of a row that is there: each database has one of its own for that."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
 def _upgrade(connection: Connection) -> None:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlalchemy import Row, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from hud.errors import UsageError
 from hud.platform.records import TaskUploadReply
 from hud_platform import projects
+from hud_platform.storage.database import insert_into
 from hud_platform.storage.tables import task_upload_batches, task_uploads
 from hud_platform.tasksets import tasksets
 from hud_platform.tasksets.task_checks import Checks
@@ -40,7 +40,6 @@ MOST_BATCHES = 100_000
 """Batches of one upload; their numbers begin at 0."""
 
 _KEPT = timedelta(days=7)  # what nobody commits, and the replies to what was committed
-_INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +88,12 @@ async def upload(backend: Backend, caller: Caller, body: Buffer) -> TaskUploadRe
 
 async def put_batch(backend: Backend, upload_id: uuid.UUID, number: int, rows: bytes) -> None:
     """Keep a batch until its upload is committed; a batch of that number is replaced, and a late one is nothing."""
-    insert = _INSERT[backend.database.dialect.name]
     async with backend.database.begin() as connection:
         if number == 0:
             await connection.execute(delete(task_uploads).where(task_uploads.c.created_at < now() - _KEPT))
         if await _locked(connection, upload_id) is None:
             values = {"upload_id": upload_id, "number": number, "rows": rows}
-            added = insert(task_upload_batches).values(**values)
+            added = insert_into(connection, task_upload_batches).values(**values)
             replaced = {"rows": added.excluded.rows}
             await connection.execute(added.on_conflict_do_update(index_elements=["upload_id", "number"], set_=replaced))
 
@@ -139,7 +137,7 @@ async def commit(backend: Backend, caller: Caller, upload_id: uuid.UUID, asked: 
 
 async def _locked(connection: AsyncConnection, upload_id: uuid.UUID) -> Any:
     """Give the result of an upload, None before its commit; nobody else touches it until this transaction ends."""
-    added = _INSERT[connection.dialect.name](task_uploads).values(id=upload_id, created_at=now())
+    added = insert_into(connection, task_uploads).values(id=upload_id, created_at=now())
     await connection.execute(added.on_conflict_do_nothing(index_elements=["id"]))
     query = select(task_uploads.c.result).where(task_uploads.c.id == upload_id)
     return await connection.scalar(query.with_for_update())

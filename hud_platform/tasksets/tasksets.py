@@ -9,11 +9,11 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, Select, bindparam, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from hud.errors import NotFoundError, UsageError
 from hud.names import normalise
 from hud.platform.records import TasksetName, TasksetRecord
+from hud_platform.storage.database import insert_into
 from hud_platform.storage.tables import projects, taskset_revisions, tasksets
 from hud_platform.tasksets.taskset_revisions import EMPTY_DIGEST
 from hud_platform.web import ids
@@ -39,7 +39,6 @@ __all__ = [
 ]
 
 _LONGEST_NAME = 512
-_INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 _RECORDS = select(
     tasksets, taskset_revisions.c.digest.label("digest"), taskset_revisions.c.tasks.label("tasks")
@@ -137,7 +136,7 @@ async def find_or_create(connection: AsyncConnection, project: Row[Any], name: s
 
 async def _insert(connection: AsyncConnection, project: Row[Any], name: str) -> Row[Any] | None:
     values = {"id": uuid.uuid4(), "project_id": project.id, "name": name, "normalised_name": normalise(name)}
-    statement = _INSERT[connection.dialect.name](tasksets).values(**values, current_revision=0, created_at=now())
+    statement = insert_into(connection, tasksets).values(**values, current_revision=0, created_at=now())
     added = statement.on_conflict_do_nothing(index_elements=["project_id", "name"]).returning(tasksets)
     row: Row[Any] | None = (await connection.execute(added)).one_or_none()
     return row
