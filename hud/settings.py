@@ -23,6 +23,7 @@ from hud.errors import HudError, UsageError
 
 __all__ = [
     "ADDRESSES",
+    "NAMES",
     "PUBLIC_ADDRESSES",
     "Settings",
     "checked",
@@ -51,6 +52,9 @@ _PATHS = {"HUD_TELEMETRY_URL": "/v3/api"}  # of services that share a host with 
 _KEY, _PROJECT, _RETRY_LIMIT = "HUD_API_KEY", "HUD_DEFAULT_PROJECT", "HUD_RETRY_LIMIT_S"
 _DEFAULT_RETRY_LIMIT_S = 60.0
 _PORTS = {"http": 80, "https": 443}
+
+NAMES = (_KEY, *ADDRESSES, _PROJECT, _RETRY_LIMIT)
+"""Every setting, by the variable that holds it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +90,7 @@ def load(explicit: Mapping[str, str | None] | None = None, *, folder: Path | Non
     sources = _sources(explicit or {}, folder)
     found: dict[str, str] = {}
     source_of: dict[str, str] = {}
-    for name in (_KEY, *ADDRESSES, _PROJECT, _RETRY_LIMIT):
+    for name in NAMES:
         for source, values in sources.items():
             if value := values.get(name, "").strip():
                 found[name], source_of[name] = checked(name, value, source=source), source

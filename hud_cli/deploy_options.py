@@ -118,13 +118,12 @@ def own_variables(folder: Path) -> dict[str, str]:
         UsageError: a line of it is no variable.
     """
     from hud.context import read_env_file
-    from hud.settings import ADDRESSES
+    from hud.settings import NAMES
 
     own = folder / ".env"
     if not own.is_file():
         return {}
-    ours = {"HUD_API_KEY", "HUD_DEFAULT_PROJECT", *ADDRESSES}
-    return {name: value for name, value in read_env_file(own).items() if name not in ours}
+    return {name: value for name, value in read_env_file(own).items() if name not in NAMES}
 
 
 def agreed_variables(folder: Path, *, as_json: bool) -> dict[str, str]:

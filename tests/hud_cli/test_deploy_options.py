@@ -108,6 +108,7 @@ def test_a_runtime_config_travels_as_it_was_set(tmp_path: Path) -> None:
 
 
 def test_what_hud_itself_is_set_by_is_no_variable_of_an_environment(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("HUD_API_KEY=v4lue\nHUD_API_URL=http://x\nHUD_DEFAULT_PROJECT=p\nA=1\nHUD_X=2\n")
+    ours = "HUD_API_KEY=v4lue\nHUD_API_URL=http://x\nHUD_DEFAULT_PROJECT=p\nHUD_RETRY_LIMIT_S=5\n"
+    (tmp_path / ".env").write_text(f"{ours}A=1\nHUD_X=2\n")
     assert deploy_options.own_variables(tmp_path) == {"A": "1", "HUD_X": "2"}
     assert deploy_options.own_variables(tmp_path / "none") == {}
