@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hud.errors import HudError, UsageError
+from hud.errors import UsageError
 from hud_cli import output
+from hud_cli.confirmation import says_yes
 
 if TYPE_CHECKING:
     from hud.eval.runtimes.ownership import Leftover
@@ -80,13 +81,8 @@ def _agreed(number: int, *, as_json: bool) -> bool:
 
     Raises:
         UsageError: nobody can be asked.
+        HudError: the input ended without an answer.
     """
     if as_json or not output.is_interactive():
         raise UsageError(f"removing {number} things needs a confirmation", hint="hud cleanup --yes")
-    try:
-        return output.ask(f"Remove {'it' if number == 1 else f'these {number}'}? [y/N] ").strip().lower() in (
-            "y",
-            "yes",
-        )
-    except EOFError:
-        raise HudError("no answer") from None
+    return says_yes(f"Remove {'it' if number == 1 else f'these {number}'}?")

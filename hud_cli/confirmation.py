@@ -5,7 +5,7 @@ from __future__ import annotations
 from hud.errors import HudError, UsageError
 from hud_cli import output
 
-__all__ = ["agreed"]
+__all__ = ["agreed", "says_yes"]
 
 
 def agreed(deed: str, *, as_json: bool) -> bool:
@@ -21,7 +21,16 @@ def agreed(deed: str, *, as_json: bool) -> bool:
     """
     if as_json or not output.is_interactive():
         raise UsageError(f"nobody can be asked whether to {deed}", hint="--yes answers it")
+    return says_yes(f"{deed[:1].upper()}{deed[1:]}?")
+
+
+def says_yes(question: str) -> bool:
+    """Ask somebody who is at a terminal; everything but `y` and `yes` is a no.
+
+    Raises:
+        HudError: the input ended without an answer.
+    """
     try:
-        return output.ask(f"{deed[:1].upper()}{deed[1:]}? [y/N] ").strip().lower() in ("y", "yes")
+        return output.ask(f"{question} [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
         raise HudError("no answer") from None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hud.errors import HudError, UsageError
 from hud_cli import output
+from hud_cli.confirmation import says_yes
 
 if TYPE_CHECKING:
     from typing import Any
@@ -131,6 +132,7 @@ def agreed_variables(folder: Path, *, as_json: bool) -> dict[str, str]:
 
     Raises:
         UsageError: there are some, and nobody can be asked.
+        HudError: the input ended without an answer.
     """
     known = own_variables(folder)
     if not known:
@@ -141,11 +143,4 @@ def agreed_variables(folder: Path, *, as_json: bool) -> dict[str, str]:
             f"{own} has variables ({names}), and nobody can be asked whether to send them",
             hint=f"--env-file {own} sends them, --no-env does not",
         )
-    return known if _agreed(f"Send {names} of {own} as variables of the environment? [y/N] ") else {}
-
-
-def _agreed(question: str) -> bool:
-    try:
-        return output.ask(question).strip().lower() in ("y", "yes")
-    except EOFError:
-        raise HudError("no answer") from None
+    return known if says_yes(f"Send {names} of {own} as variables of the environment?") else {}
