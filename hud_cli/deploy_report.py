@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from hud.context import Problem
     from hud.platform.deployment import Deployment, Options, Plan
 
-__all__ = ["amount", "document", "plan_document", "show_all", "show_plan", "show_problems", "show_summary"]
+__all__ = ["document", "plan_document", "show_all", "show_plan", "show_problems", "show_summary"]
 
 _MOST_SHOWN = 20
 
@@ -49,8 +49,8 @@ def plan_document(plan: Plan, *, variables: list[str], options: Options) -> dict
 def show_plan(plan: Plan, document: dict[str, Any]) -> None:
     """Show the files that would be sent with their sizes, and the rest in words."""
     for file in document["files"]:
-        output.data(f"{file['size_bytes']:>14,}  {_visible(file['path'])}\n")
-    size = amount(plan.context.size_bytes)
+        output.data(f"{file['size_bytes']:>14,}  {output.visible(file['path'])}\n")
+    size = output.amount(plan.context.size_bytes)
     output.note(f"{plan.name}: {plan.files:,} files, {size}, built by {plan.recipe.dockerfile}. Nothing was sent.")
     lists = {
         "Left out": document["left_out"],
@@ -96,11 +96,11 @@ def show_summary(document: dict[str, Any]) -> None:
         ("environment", f"{document['name']}, version {document['version']}"),
         ("image", document["uri"]),
         ("digest", document["digest"]),
-        ("size", amount(size) if size is not None else None),
+        ("size", output.amount(size) if size is not None else None),
         ("tasks", ", ".join(document["tasks"])),
         ("address", document["url"]),
     ]
-    output.data("".join(f"{name:<12} {_visible(value)}\n" for name, value in rows if value))
+    output.data("".join(f"{name:<12} {output.visible(value)}\n" for name, value in rows if value))
 
 
 def show_all(documents: list[dict[str, Any]]) -> None:
@@ -108,20 +108,11 @@ def show_all(documents: list[dict[str, Any]]) -> None:
     output.data(output.table([_row(document) for document in documents]))
 
 
-def amount(size_bytes: int) -> str:
-    """Give a size for people, in powers of 1,000."""
-    value, units = float(size_bytes), ["bytes", "kB", "MB", "GB"]
-    while value >= 1000 and len(units) > 1:
-        value /= 1000
-        units.pop(0)
-    return f"{value:.0f} {units[0]}" if units[0] == "bytes" else f"{value:.1f} {units[0]}"
-
-
 def _row(document: dict[str, Any]) -> list[str]:
     if "error" in document:
         return [document["folder"], "failed", document["message"]]
     if "dry_run" in document:
-        size = amount(document["size_bytes"])
+        size = output.amount(document["size_bytes"])
         return [document["folder"], document["name"], f"{len(document['files']):,} files, {size}"]
     version = f"{document['name']}, version {document['version']}"
     return [document["folder"], version, document["digest"] or document["uri"] or ""]
@@ -133,9 +124,4 @@ def _plain(problem: Problem) -> dict[str, Any]:
 
 def _some(items: list[str]) -> str:
     more = f" and {len(items) - _MOST_SHOWN:,} more" if len(items) > _MOST_SHOWN else ""
-    return f"{', '.join(map(_visible, items[:_MOST_SHOWN]))}{more}"
-
-
-def _visible(text: str) -> str:
-    """Give a name that moves no cursor."""
-    return text if text.isprintable() else ascii(text)[1:-1]
+    return f"{', '.join(map(output.visible, items[:_MOST_SHOWN]))}{more}"

@@ -67,7 +67,7 @@ class Run:
             except (KeyboardInterrupt, SystemExit):  # its reply did not come, which says nothing of the request
                 output.note(f"The build may have begun. To see whether: hud build logs {sent.build_id}")
                 raise
-            output.note(f"{deploy_report.amount(sent.sent_bytes)} sent; build {begun.id} of {plan.name} is begun")
+            output.note(f"{output.amount(sent.sent_bytes)} sent; build {begun.id} of {plan.name} is begun")
             _remember(plan, target, begun)
             self._follow(platform, begun)
             ended = deployment.finish(platform, plan, sent, begun)

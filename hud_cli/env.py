@@ -138,7 +138,7 @@ def _version_cells(version: VersionRecord) -> list[str]:
         str(version.version),
         output.moment(version.created_at),
         version.digest[:19],
-        f"{version.size_bytes / 1e6:,.0f} MB",
+        output.amount(version.size_bytes),
         (version.source_revision or "")[:12],
         ", ".join(version.tasks),
         origin,

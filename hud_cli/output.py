@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hud.wire import Json
 
 __all__ = [
+    "amount",
     "ask",
     "console",
     "data",
@@ -33,6 +34,7 @@ __all__ = [
     "painted",
     "read_stdin",
     "table",
+    "visible",
     "width",
 ]
 
@@ -94,10 +96,24 @@ def document(value: Json) -> None:
 
 def table(rows: list[list[str]]) -> str:
     """Lay rows out in columns; what would move a terminal's cursor is shown as an escape."""
-    safe = [[cell if cell.isprintable() else ascii(cell)[1:-1] for cell in row] for row in rows]
+    safe = [[visible(cell) for cell in row] for row in rows]
     widths = [max(len(row[index]) for row in safe) for index in range(len(safe[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in safe)
     return "".join(f"{line}\n" for line in lines)
+
+
+def visible(text: str) -> str:
+    """Give text that moves no cursor: what would is written as an escape."""
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def amount(size_bytes: int) -> str:
+    """Give a size for people, in powers of 1,000."""
+    value, units = float(size_bytes), ["bytes", "kB", "MB", "GB"]
+    while value >= 1000 and len(units) > 1:
+        value /= 1000
+        units.pop(0)
+    return f"{value:.0f} {units[0]}" if units[0] == "bytes" else f"{value:.1f} {units[0]}"
 
 
 def moment(time: str) -> str:

@@ -31,7 +31,7 @@ def backup(
     if json:
         output.document({"file": str(Path(file).absolute()), "size_bytes": size_bytes, "files": made.files})
     else:
-        output.note(f"Wrote {file}: {made.files} files, {size_bytes / 1e6:.1f} MB. It holds keys: keep it safe.")
+        output.note(f"Wrote {file}: {made.files} files, {output.amount(size_bytes)}. It holds keys: keep it safe.")
     return 0
 
 

@@ -37,8 +37,8 @@ def gc(
     verb = "Would remove" if dry_run else "Removed"
     rows = [(name, part) for name, part in _document(cleaned, dry_run=dry_run).items() if isinstance(part, dict)]
     for name, part in rows:
-        output.data(f"{name.ljust(10)} {part['count']:>8}  {part['size_bytes'] / 1e6:>10.1f} MB\n")
-    output.note(f"{verb} {cleaned.size_bytes / 1e6:.1f} MB.")
+        output.data(f"{name.ljust(10)} {part['count']:>8}  {output.amount(part['size_bytes']):>10}\n")
+    output.note(f"{verb} {output.amount(cleaned.size_bytes)}.")
     if cleaned.images_problem:
         output.note(f"Images stay: {cleaned.images_problem}")
     return 0
