@@ -59,11 +59,8 @@ def list_keys(
     if json:
         output.document([asdict(record) for record in records])
         return 0
-    rows = [_row(record) for record in records]
-    widths = [max((len(row[index]) for row in rows), default=0) for index in range(4)]
-    for row in rows:
-        cells = [*(cell.ljust(width) for cell, width in zip(row[:4], widths, strict=True)), row[4]]
-        output.data("  ".join(cells).rstrip() + "\n")
+    if records:
+        output.data(output.table([_cells(record) for record in records]))
     return 0
 
 
@@ -87,7 +84,7 @@ def revoke(
     return 0
 
 
-def _row(record: KeyRecord) -> tuple[str, str, str, str, str]:
-    used = f"used {record.last_used_at[:19]}Z" if record.last_used_at else "never used"
-    state = f"revoked {record.revoked_at[:19]}Z" if record.revoked_at else used
-    return record.name, record.scope, f"{record.prefix}…", record.id, state
+def _cells(record: KeyRecord) -> list[str]:
+    used = f"used {output.moment(record.last_used_at)}" if record.last_used_at else "never used"
+    state = f"revoked {output.moment(record.revoked_at)}" if record.revoked_at else used
+    return [record.name, record.scope, f"{record.prefix}…", record.id, state]

@@ -30,12 +30,13 @@ def require_extra() -> None:
     Raises:
         HudError: they are not.
     """
-    try:
-        import litestar  # noqa: F401  # the extra's packages come together; this one nothing else brings
-    except ModuleNotFoundError:
+    from importlib.util import find_spec
+
+    # The extra's packages come together; this one nothing else brings, and it takes long to import.
+    if find_spec("litestar") is None:
         raise HudError(
             "hud platform needs packages that are not installed here", hint="pip install 'hud-cli[platform]'"
-        ) from None
+        )
 
 
 def existing_folder(data: str) -> DataFolder:

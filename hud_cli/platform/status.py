@@ -11,10 +11,12 @@ __all__ = ["status"]
 def status(data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> int:
     """Say whether the platform runs, where, and what it holds; exit 0 when it is ready, else 1."""
     require_extra()
+    from hud_platform.storage.counts import counts
+
     folder = existing_folder(data)
     info = running(folder)
     is_ready = info is not None and bool(info.url)
-    counts = _counts(folder.root)
+    held = counts(folder.root)
     if json:
         output.document(
             {
@@ -24,7 +26,7 @@ def status(data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> int:
                 "pid": info.pid or None if info else None,
                 "version": info.version or None if info else None,
                 "data": str(folder.root),
-                "counts": dict(counts),
+                "counts": held,
             }
         )
         return 0 if is_ready else 1
@@ -34,14 +36,5 @@ def status(data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> int:
         output.note(f"Process {info.pid} has {folder.root} and is not ready.")
     else:
         output.data(f"url      {info.url}\npid      {info.pid}\nversion  {info.version}\n")
-    output.data(f"data     {folder.root}\n" + "".join(f"{name.ljust(8)} {number}\n" for name, number in counts.items()))
+    output.data(f"data     {folder.root}\n" + "".join(f"{name.ljust(8)} {number}\n" for name, number in held.items()))
     return 0 if is_ready else 1
-
-
-def _counts(root: object) -> dict[str, int]:
-    """Give how many records there are by kind, as far as an SQLite file in the folder tells."""
-    from pathlib import Path
-
-    from hud_platform.storage.counts import counts
-
-    return counts(Path(str(root)))

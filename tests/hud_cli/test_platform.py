@@ -345,7 +345,7 @@ def test_backup_and_restore(on_shared: Platform, hud: Hud, tmp_path: Path) -> No
 
 def test_a_missing_extra_is_told_in_one_line(platform_command: Platform, tmp_path: Path) -> None:
     (tmp_path / "without").mkdir()
-    (tmp_path / "without" / "litestar.py").write_text("raise ModuleNotFoundError('litestar')")
+    (tmp_path / "without" / "sitecustomize.py").write_text("import sys; sys.modules['litestar'] = None")
     refused = platform_command("up", PYTHONPATH=str(tmp_path / "without"))
 
     assert refused.code == 1
